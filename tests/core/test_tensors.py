@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+
+from gnomon.core.errors import InputMismatch
+from gnomon.core.tensors import TensorSpec, array_of, cast, conform, dtype_name, widest
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "shape"),
+    [
+        ([[1.0, 2.5]], "float64", (1, 2)),
+        ([1, 2], "int64", (2,)),
+        ([1, 2.5], "float64", (2,)),
+        ([2**63], "uint64", (1,)),
+        ([True, False], "bool", (2,)),
+        (["a", "é"], "object", (2,)),
+        ([], "float64", (0,)),
+        (3.5, "float64", ()),
+    ],
+)
+def test_lists_of_one_kind_become_arrays(value, dtype, shape):
+    array = array_of(value, name="x")
+
+    assert array.dtype == dtype
+    assert array.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ([[1, 2], [3]], "ragged"),
+        ([[1], 2], "ragged"),
+        ([["a"], ["b", "c"]], "ragged"),
+        ([None], "null"),
+        ([1.0, None], "null"),
+        ([True, 1], "booleans"),
+        (["1.5", 1.5], "strings"),
+        ([{"a": 1}], "objects"),
+        ({"a": 1}, "objects"),
+        ([2**64], "64-bit"),
+        ([10**40], "64-bit"),
+    ],
+)
+def test_what_numpy_would_guess_at_is_refused(value, word):
+    with pytest.raises(InputMismatch, match=word) as caught:
+        array_of(value, name="x")
+    assert "'x'" in str(caught.value)
+
+
+def test_nesting_is_bounded():
+    value = 1.0
+    for _ in range(50):
+        value = [value]
+    with pytest.raises(InputMismatch, match="nested deeper"):
+        array_of(value, name="x")
+
+
+def test_big_endian_numbers_keep_their_values():
+    assert array_of(np.array([1.5], dtype=">f4"), name="x").tolist() == [1.5]
+    assert array_of(np.array([1.5], dtype=">f4"), name="x").dtype.isnative
+
+
+def give(value, dtype):
+    return cast(np.asarray(value), dtype, name="x", model="price@3")
+
+
+def test_float64_goes_into_float32_by_rounding():
+    assert give([0.1], "float32").dtype == np.float32
+
+
+@pytest.mark.parametrize("value", [1e300, -1e39])
+def test_a_float_too_large_for_float32_is_refused(value):
+    with pytest.raises(InputMismatch, match="too large"):
+        give([value], "float32")
+
+
+def test_infinity_and_nan_are_values_like_others():
+    assert np.array_equal(
+        give([np.inf, -np.inf, np.nan], "float32"),
+        np.array([np.inf, -np.inf, np.nan], dtype=np.float32),
+        equal_nan=True,
+    )
+
+
+def test_integers_go_where_each_fits_exactly():
+    assert give([2**24], "float32").tolist() == [2.0**24]
+    assert give([255], "uint8").tolist() == [255]
+    assert give([2**53 + 1], "int64").tolist() == [2**53 + 1]
+    assert give(np.array([2**63], dtype=np.uint64), "uint64").tolist() == [2**63]
+    assert give([1] * 1_000, "int8").tolist() == [1] * 1_000
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        ([2**24 + 1], "float32"),
+        ([2**53 + 1], "float64"),
+        ([300], "int8"),
+        ([-1], "uint64"),
+        ([70_000], "float16"),
+        ([1] * 1_000 + [128], "int8"),
+    ],
+)
+def test_integers_that_would_change_are_refused(value, dtype):
+    with pytest.raises(InputMismatch, match="exactly"):
+        give(value, dtype)
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        ([1.5], "int64"),
+        ([1.0], "int64"),
+        (["1.5"], "float32"),
+        ([True], "float32"),
+        ([1], "bool"),
+        ([1], "string"),
+        ([1.5], "string"),
+    ],
+)
+def test_kinds_are_never_mixed(value, dtype):
+    with pytest.raises(InputMismatch, match=f"price@3: input 'x' must be {dtype}"):
+        give(value, dtype)
+
+
+def test_no_rows_fit_any_number_type():
+    assert give(np.zeros((0, 3)), "int64").shape == (0, 3)
+
+
+def test_a_shape_that_does_not_fit_is_named_with_both_sides():
+    spec = TensorSpec(name="dense_input", dtype="float32", shape=(None, 29))
+    with pytest.raises(InputMismatch, match=r"shape \[\?, 29\], got \[1, 28\]"):
+        conform(np.zeros((1, 28)), spec, name="tensor", model="ccfraud@1")
+
+
+def test_a_column_of_plain_values_feeds_an_input_of_one_value_a_row():
+    spec = TensorSpec(name="area", dtype="float32", shape=(None, 1))
+    assert conform(np.array([1, 2]), spec, name="area", model="m@1").tolist() == [[1.0], [2.0]]
+
+
+def test_the_same_type_is_not_copied():
+    array = np.ones((2, 3), dtype=np.float32)
+    spec = TensorSpec(name="x", dtype="float32", shape=(None, 3))
+    assert conform(array, spec, name="x", model="m@1") is array
+
+
+@pytest.mark.parametrize("value", [np.array([1j]), np.array(["2020-01-01"], dtype="M8[D]")])
+def test_types_no_model_takes_have_no_name(value):
+    with pytest.raises(InputMismatch, match="cannot be fed"):
+        dtype_name(value)
+
+
+def test_a_shared_column_is_logged_in_the_type_that_holds_all():
+    assert widest({"float32"}) == "float32"
+    assert widest({"float32", "float64"}) == "float64"
+    assert widest({"int32", "float32"}) == "float64"
+    assert widest({"int8", "uint8"}) == "int16"
