@@ -1,0 +1,65 @@
+"""The probe: a throw-away host that looks at an uploaded file, so that no other process has to."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from gnomon.core.deployment import ProbeReport
+from gnomon.host.onnx_scan import Refused, scan
+from gnomon.host.process import EXIT_DONE, Descriptors, HostOrder, report
+from gnomon.host.session import RunFailed, RunOutOfMemory, Session, out_of_memory
+
+
+class Probing:
+    """Scans, loads and runs a file once on zeros, and reports what it found."""
+
+    def __init__(self, order: HostOrder, descriptors: Descriptors) -> None:
+        self._path = Path(order.model_path)
+        self._status = descriptors.status
+
+    def run(self) -> int:
+        """Probe; return the exit code."""
+        report(self._status, report=self._probe().to_json())
+        return EXIT_DONE
+
+    def _probe(self) -> ProbeReport:
+        try:
+            _scan_file(self._path)
+            session = Session(self._path)
+            _run_on_zeros(session)
+        except Refused as refusal:
+            return ProbeReport(reason=refusal.reason, message=refusal.message)
+        return ProbeReport(signature=session.signature)
+
+    def overdue_s(self, now: float) -> float:  # noqa: ARG002
+        """Return that nothing is overdue: the supervisor and RLIMIT_CPU end a probe."""
+        return -1.0
+
+    def stop_run(self) -> None:
+        """Do nothing: see `overdue_s`."""
+
+    def drain(self) -> None:
+        """Do nothing: a probe ends by itself or is killed."""
+
+
+def _run_on_zeros(session: Session) -> None:
+    """Run once: a model may refuse zeros with an error, but not take the process with it."""
+    try:
+        session.run(session.zeros())
+    except RunOutOfMemory as error:
+        raise out_of_memory() from error
+    except RunFailed:
+        return
+
+
+def _scan_file(path: Path) -> None:
+    with path.open("rb") as file:
+        if path.stat().st_size == 0:
+            raise Refused("not_onnx", "The file is empty.")
+        # Never closed: a refusal's traceback may hold slices of it, and the process ends soon.
+        mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    try:
+        scan(memoryview(mapped))
+    except RecursionError:
+        raise Refused("model_too_complex", "The model is nested too deeply.") from None

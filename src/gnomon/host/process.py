@@ -1,0 +1,170 @@
+"""What a fork of the nursery becomes: a process with limits, a lifeline and a watchdog."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import select
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from gnomon.core import limits
+
+PR_SET_NAME = 15
+PR_SET_NO_NEW_PRIVS = 38
+EXIT_DONE, EXIT_REFUSED, EXIT_LIFELINE, EXIT_DEADLINE, EXIT_FAULT = 0, 3, 70, 71, 72
+_WATCH_INTERVAL_S = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostOrder:
+    """What the supervisor asks the nursery to fork.
+
+    Attributes:
+        mode: "serve" frames, or "probe" a file once.
+        version_uuid: Sent in HELLO, so that a front knows whom it talks to.
+        memory_bytes: RLIMIT_AS.
+        cpu_s: RLIMIT_CPU in seconds; None: no limit.
+        nice: Added to the niceness.
+    """
+
+    name: str
+    mode: str
+    model_path: str
+    version_uuid: str
+    memory_bytes: int
+    cpu_s: int | None
+    nice: int
+    empty_directory: str
+
+    def to_bytes(self) -> bytes:
+        """Return the order as one message."""
+        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
+
+    @classmethod
+    def from_bytes(cls, message: bytes) -> HostOrder:
+        """Read what `to_bytes` wrote."""
+        return cls(**json.loads(message))
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """The descriptors a host is born with, beside its lifeline."""
+
+    listener: int
+    status: int
+    stderr: int
+
+
+class Work(Protocol):
+    """What the host's worker thread does, as the watchdog sees it."""
+
+    def run(self) -> int:
+        """Do the work; return the exit code."""
+
+    def overdue_s(self, now: float) -> float:
+        """Return how far the current run is past its deadline; negative if it is not."""
+
+    def stop_run(self) -> None:
+        """Ask the current run to stop."""
+
+    def drain(self) -> None:
+        """Take no new connections and end when the last one closes."""
+
+
+def memory_limit(model_bytes: int) -> int:
+    """Return a host's RLIMIT_AS in bytes, from the size of its model file."""
+    return (
+        limits.HOST_MEMORY_BASE_BYTES
+        + limits.HOST_STACK_BYTES
+        + 2 * limits.FRAME_BYTES_MAX
+        + max(
+            limits.HOST_MEMORY_MODEL_MIN_BYTES,
+            limits.HOST_MEMORY_MODEL_FACTOR * model_bytes,
+        )
+    )
+
+
+def become(
+    order: HostOrder,
+    descriptors: Descriptors,
+    lifeline: int,
+    make_work: Callable[[HostOrder, Descriptors], Work],
+) -> None:
+    """Turn this fork into a host and work until the end; never returns.
+
+    The work runs in a thread with a stack of 256 MiB, because ONNX Runtime recurses over a
+    model's trees; this thread watches the lifeline and the deadlines. Leaving by `os._exit`
+    only: exit handlers belong to the nursery.
+    """
+    _confine(order, descriptors)
+    work = make_work(order, descriptors)
+    signal.signal(signal.SIGTERM, lambda *_: work.drain())
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.stack_size(limits.HOST_STACK_BYTES)
+    threading.Thread(target=_work, args=(work,), daemon=True).start()
+    _watch(work, lifeline)
+
+
+def _confine(order: HostOrder, descriptors: Descriptors) -> None:
+    os.setsid()
+    os.chdir(order.empty_directory)
+    os.umask(0o077)
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, 0)
+    os.dup2(descriptors.stderr, 1)
+    os.dup2(descriptors.stderr, 2)
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    libc.prctl(PR_SET_NAME, order.name.encode()[:15], 0, 0, 0)
+    if order.nice:
+        os.nice(order.nice)
+    for limit, value in (
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_NOFILE, limits.HOST_FILES_MAX),
+        (resource.RLIMIT_AS, order.memory_bytes),
+        (resource.RLIMIT_CPU, order.cpu_s),
+    ):
+        if value is not None:
+            resource.setrlimit(limit, (value, value))
+
+
+def _work(work: Work) -> None:
+    try:
+        code = work.run()
+    except BaseException as error:
+        # Whatever it was, this process is of no use any more; its parent starts another.
+        with contextlib.suppress(OSError):
+            os.write(2, f"host fault: {type(error).__name__}: {error}\n".encode())
+        code = EXIT_FAULT
+    os._exit(code)
+
+
+def _watch(work: Work, lifeline: int) -> None:
+    """End with the supervisor, and end a run that does not stop at its deadline."""
+    while True:
+        with contextlib.suppress(InterruptedError):
+            ready, _, _ = select.select([lifeline], [], [], _WATCH_INTERVAL_S)
+            if ready:
+                os._exit(EXIT_LIFELINE)
+        overdue_s = work.overdue_s(time.monotonic())
+        if overdue_s > limits.KILL_AFTER_DEADLINE_S:
+            os._exit(EXIT_DEADLINE)
+        if overdue_s > 0:
+            work.stop_run()
+
+
+def report(descriptor: int, **facts: Any) -> None:
+    """Tell the supervisor something: one JSON line on the status pipe."""
+    message = json.dumps(facts).encode() + b"\n"
+    with contextlib.suppress(BrokenPipeError):
+        while message:
+            message = message[os.write(descriptor, message) :]
