@@ -1,0 +1,1 @@
+"""The control plane over HTTP: JSON in and out, problem+json for what went wrong."""

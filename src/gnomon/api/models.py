@@ -1,0 +1,114 @@
+"""Routes of models: uploading and finding them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
+
+import anyio.to_thread
+from fastapi import Request
+
+from gnomon.api.bodies import Configuration
+from gnomon.api.calls import Caller, Catalog, WorkspaceId
+from gnomon.api.guards import guarded_router, needs
+from gnomon.api.views import ModelsView, ModelView, VersionView
+from gnomon.core import limits
+from gnomon.core.access import Right
+from gnomon.core.errors import ServerBusy
+
+Value = TypeVar("Value")
+
+_PIECE_BYTES = limits.MIB
+
+router = guarded_router("/v1/workspaces/{workspace}")
+
+
+class UploadSlots:
+    """Threads of their own for uploads, whose disk and probe would keep other calls waiting."""
+
+    def __init__(self) -> None:
+        self._threads = anyio.CapacityLimiter(limits.UPLOADS_MAX)
+        self._taken = 0
+
+    def __enter__(self) -> UploadSlots:
+        if self._taken >= limits.UPLOADS_MAX:
+            raise ServerBusy(
+                f"{limits.UPLOADS_MAX} uploads are under way, the most there may be. "
+                "Try again in a moment."
+            )
+        self._taken += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._taken -= 1
+
+    async def run(self, work: Callable[[], Value]) -> Value:
+        """Do blocking work in one of the threads."""
+        return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+
+@router.get("/models")
+@needs(Right.READ)
+def list_models(workspace: WorkspaceId, call: Caller, catalog: Catalog) -> ModelsView:
+    """Return the workspace's models, oldest first, with all their versions."""
+    return ModelsView(models=[ModelView.of(model) for model in catalog.models(call, workspace)])
+
+
+@router.post(
+    "/models/{name}/versions",
+    status_code=201,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/octet-stream": {"schema": {"type": "string"}}},
+        }
+    },
+)
+@needs(Right.WRITE, body_bytes_max=limits.MODEL_BYTES_MAX)
+async def upload(
+    request: Request,
+    workspace: WorkspaceId,
+    name: str,
+    call: Caller,
+    catalog: Catalog,
+    file_name: str = "model.onnx",
+) -> VersionView:
+    """Take the body as the next version of a model, which is made if there is none.
+
+    Raises:
+        ModelRejected (422): It cannot be served; `details.reason` says why.
+        BodyTooLarge (413), OutOfSpace (507), ServerBusy (503).
+    """
+    slots: UploadSlots = request.app.state.uploads
+    with slots:
+        incoming = await slots.run(
+            lambda: catalog.begin_upload(call, workspace, name, file_name=file_name)
+        )
+        with incoming:
+            piece = bytearray()
+            async for received in request.stream():
+                piece += received
+                if len(piece) >= _PIECE_BYTES:
+                    await slots.run(partial(incoming.write, bytes(piece)))
+                    piece.clear()
+            await slots.run(partial(incoming.write, bytes(piece)))
+            return VersionView.of(await slots.run(incoming.finish))
+
+
+@router.get("/models/{name}/versions/{version}")
+@needs(Right.READ)
+def get_version(
+    workspace: WorkspaceId, name: str, version: str, call: Caller, catalog: Catalog
+) -> VersionView:
+    """Return a version by its uuid, or the `latest`."""
+    return VersionView.of(catalog.version(call, workspace, name, version))
+
+
+@router.patch("/model-versions/{version}")
+@needs(Right.WRITE)
+def configure(
+    workspace: WorkspaceId, version: str, wanted: Configuration, call: Caller, catalog: Catalog
+) -> VersionView:
+    """Say which columns feed the version's inputs, from the next deploy on."""
+    return VersionView.of(catalog.configure(call, workspace, version, wanted.tensor_fields))

@@ -1,0 +1,1 @@
+"""What should run, and how it comes to run."""

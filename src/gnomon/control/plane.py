@@ -1,0 +1,83 @@
+"""The control plane, put together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gnomon.backends.base import Backend
+from gnomon.control.access import Access
+from gnomon.control.catalog import Catalog
+from gnomon.control.changes import Changes
+from gnomon.control.deployments import Deployments
+from gnomon.control.pipelines import Pipelines
+from gnomon.control.reconciler import Reconciler
+from gnomon.core import limits
+from gnomon.stores.artifacts import Artifacts
+from gnomon.stores.database import Database
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControlPlane:
+    """Everything that the API calls, over one database; and the loop that acts on it."""
+
+    database: Database
+    backend: Backend
+    access: Access
+    catalog: Catalog
+    pipelines: Pipelines
+    deployments: Deployments
+    reconciler: Reconciler
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        database: Path,
+        artifacts: Path,
+        backend: Backend,
+        token_hash: str,
+        front_url: str,
+        open_inference: bool = False,
+    ) -> ControlPlane:
+        """Open the stores, make the owner where it is missing, and sweep what a crash left.
+
+        Args:
+            database: The metadata file, made if missing.
+            artifacts: The directory of model files, made if missing.
+            token_hash: Of the owner's token (`core.access.token_hash`).
+            front_url: Of the data plane, without a slash at the end.
+            open_inference: Inference needs no token.
+
+        Raises:
+            ServerError: The database cannot be used; the message says what to do.
+        """
+        opened = Database.open(database)
+        try:
+            store = Artifacts(artifacts)
+            store.sweep()
+            access = Access(opened)
+            access.ensure_owner(token_hash)
+        except BaseException:
+            opened.close()
+            raise
+        changes = Changes()
+        deployments = Deployments(opened, backend, changes, front_url=front_url)
+        return cls(
+            database=opened,
+            backend=backend,
+            access=access,
+            catalog=Catalog(opened, store, backend),
+            pipelines=Pipelines(opened, deployments),
+            deployments=deployments,
+            reconciler=Reconciler(opened, store, backend, changes, open_inference=open_inference),
+        )
+
+    def start(self) -> None:
+        """Let the reconciler run; call before the API answers, so that it tells no old news."""
+        self.reconciler.start(wait_s=limits.FRONT_CALL_TIMEOUT_S)
+
+    def close(self) -> None:
+        """Stop the reconciler and close the database; hosts and fronts go on."""
+        self.reconciler.stop()
+        self.database.close()

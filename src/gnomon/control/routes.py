@@ -1,0 +1,73 @@
+"""From a pipeline version to the route that fronts follow and the hosts that it needs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from gnomon.core.deployment import HostSpec
+from gnomon.core.model import ModelVersion
+from gnomon.core.pipeline import ModelRef
+from gnomon.core.routing import Role, Route, ServedModel
+from gnomon.stores.artifacts import Artifacts
+from gnomon.stores.records import Deployment, PipelineVersion
+
+STEP = 0  # `check_steps` lets one step through
+
+
+def host_name(deployment_id: int, version_id: int, role: Role) -> str:
+    """Return the name of a model version's host; the same in every redeploy, which reuses it."""
+    return f"d{deployment_id}-s{STEP}-m{version_id}-{role}"
+
+
+def route_of(
+    deployment: Deployment, version: PipelineVersion, models: Mapping[int, ModelVersion]
+) -> Route:
+    """Return the route of one of a deployment's versions.
+
+    Args:
+        models: The model versions of its definition, by id.
+    """
+    step = version.definition.steps[STEP]
+
+    def served(ref: ModelRef, role: Role, label: str) -> ServedModel:
+        model = models[ref.version_id]
+        return ServedModel(
+            label=label,
+            role=role,
+            name=model.name,
+            ordinal=model.ordinal,
+            version_id=model.id,
+            uuid=model.uuid,
+            sha256=model.sha256,
+            signature=model.signature,
+            tensor_fields=version.tensor_fields.get(model.id),
+            host=host_name(deployment.id, model.id, role),
+        )
+
+    return Route(
+        deployment_id=deployment.id,
+        workspace_id=deployment.workspace_id,
+        pipeline_id=deployment.pipeline_id,
+        pipeline=deployment.pipeline,
+        pipeline_version=version.uuid,
+        champion=served(step.champion, "champion", step.champion.name),
+        challengers=tuple(
+            served(ref, "challenger", label)
+            for ref, label in zip(step.challengers, step.labels(), strict=True)
+        ),
+        mode=step.mode,
+        shadow_wait_ms=step.shadow_wait_ms,
+        step=STEP,
+    )
+
+
+def host_spec(model: ServedModel, artifacts: Artifacts, size_bytes: int) -> HostSpec:
+    """Return what a backend needs to start a model's host."""
+    return HostSpec(
+        name=model.host,
+        model_path=str(artifacts.path(model.sha256)),
+        sha256=model.sha256,
+        version_uuid=model.uuid,
+        role=model.role,
+        model_bytes=size_bytes,
+    )
