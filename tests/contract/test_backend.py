@@ -12,8 +12,12 @@ from pathlib import Path
 import pytest
 
 from gnomon.backends.base import Backend, HostSpec
+from gnomon.backends.local import LocalBackend
 from gnomon.core.routing import RoutingTable
+from gnomon.front.client import FrontClient
+from gnomon.supervisor.client import SupervisorClient
 from gnomon.testing import FakeBackend
+from tests.bare import front, supervisor
 from tests.waiting import until
 
 
@@ -25,7 +29,24 @@ def fake(directory: Path) -> Iterator[Backend]:
     yield backend
 
 
-BACKENDS: dict[str, Callable[[Path], AbstractContextManager[Backend]]] = {"fake": fake}
+@contextlib.contextmanager
+def local(directory: Path) -> Iterator[Backend]:
+    """A LocalBackend over a real supervisor and a real front."""
+    run = directory / "run"
+    with supervisor(directory), front(run, run / "front-0.sock"):
+        backend = LocalBackend(
+            SupervisorClient(run / "supervisor.sock"),
+            {"front-0": FrontClient(run / "front-0.sock")},
+            run / "routing.json",
+        )
+        yield backend
+        backend.close()
+
+
+BACKENDS: dict[str, Callable[[Path], AbstractContextManager[Backend]]] = {
+    "fake": fake,
+    "local": local,
+}
 
 
 @pytest.fixture(params=BACKENDS)

@@ -1,19 +1,17 @@
-import os
-import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 import pytest
-from tests.waiting import until
 
 from gnomon import unix_sockets
 from gnomon.core.deployment import HostSpec, HostStatus
 from gnomon.core.frames import HEADER, Frame, Kind, body_size, decode, encode
 from gnomon.supervisor.client import SupervisorClient
+from tests.bare import supervisor
+from tests.waiting import until
 
 PROBE_TIMEOUT_S = 3.0
 
@@ -93,18 +91,5 @@ def bare(tmp_path: Path) -> Iterator[Bare]:
     # Deep enough that a socket's path is longer than the 107 bytes the kernel takes.
     directory = tmp_path / ("a rather long name with spaces " * 4)
     directory.mkdir()
-    program = Path(__file__).with_name("bare_supervisor.py")
-    process = subprocess.Popen(
-        [sys.executable, str(program), str(directory), str(PROBE_TIMEOUT_S)],
-        stdout=subprocess.PIPE,
-        cwd=Path(__file__).parents[2],
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
-    yield Bare(process, directory)
-    if process.poll() is None:
-        os.kill(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout=20)
-    finally:
-        process.kill()
+    with supervisor(directory, probe_timeout_s=PROBE_TIMEOUT_S) as process:
+        yield Bare(process, directory)

@@ -5,11 +5,11 @@ import signal
 import numpy as np
 import psutil
 import pytest
-from tests import hostile_models
-from tests.waiting import until
 
 from gnomon.core import limits
 from gnomon.core.frames import Kind
+from tests import hostile_models
+from tests.waiting import until
 
 ROW = np.array([[1.0, 2.0]], dtype=np.float32)
 
