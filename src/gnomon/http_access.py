@@ -16,11 +16,8 @@ LOOPBACK_NAMES = frozenset({"127.0.0.1", "localhost", "[::1]"})
 
 def allowed_hosts(ports: Iterable[int]) -> frozenset[str]:
     """Return the Host headers under which a loopback server answers."""
-    return frozenset(
-        name if port is None else f"{name}:{port}"
-        for name in LOOPBACK_NAMES
-        for port in (None, *ports)
-    )
+    suffixes = ("", *(f":{port}" for port in ports))
+    return frozenset(name + suffix for name in LOOPBACK_NAMES for suffix in suffixes)
 
 
 def check_host(hosts: list[str], allowed: frozenset[str]) -> None:

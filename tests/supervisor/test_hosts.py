@@ -9,6 +9,7 @@ import pytest
 from gnomon.core import limits
 from gnomon.core.frames import Kind
 from tests import hostile_models
+from tests.processes import works
 from tests.waiting import until
 
 ROW = np.array([[1.0, 2.0]], dtype=np.float32)
@@ -146,7 +147,7 @@ def test_a_stopped_host_finishes_its_connections_first(bare):
     assert bare.client.hosts() == []
     assert line.run(ROW).tensors[0].tolist() == [[2.0, 4.0]]
     line.socket.shutdown(2)
-    until(lambda: not process.is_running())
+    until(lambda: not works(process))
     bare.client.stop_host("host")  # once more is no error
 
 
@@ -191,7 +192,7 @@ def test_a_stopped_supervisor_leaves_nothing_and_says_so_by_exit_code_zero(bare)
     os.kill(bare.process.pid, signal.SIGTERM)
 
     assert bare.process.wait(timeout=10) == 0
-    assert not any(process.is_running() for process in tree)
+    assert not any(map(works, tree))
 
 
 def test_a_connection_that_sends_no_frames_is_closed_and_no_other_is_hurt(bare):

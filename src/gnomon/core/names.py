@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from typing import Literal
 
 from gnomon.core.errors import InvalidName, MalformedRequest
@@ -71,4 +70,5 @@ def uuid7(time_ms: int, random: bytes) -> str:
     value = (time_ms & (2**48 - 1)) << 80 | int.from_bytes(random[:10], "big")
     value = value & ~(0xF << 76) | 0x7 << 76
     value = value & ~(0x3 << 62) | 0x2 << 62
-    return str(uuid.UUID(int=value))
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"

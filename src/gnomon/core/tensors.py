@@ -35,6 +35,7 @@ DTYPES: Mapping[str, tuple[str, str]] = {
 }
 DTYPE_OF_ONNX = {onnx: name for name, (onnx, _) in DTYPES.items()}
 DTYPE_OF_TAG = {tag: name for name, (_, tag) in DTYPES.items()}
+_NAME_OF_NUMPY = {np.dtype(name): name for name in DTYPES if name != STRING}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,9 @@ def dtype_name(array: Array) -> str:
     Raises:
         InputMismatch: The array holds something no model takes (objects, dates, complex numbers).
     """
+    usual = _NAME_OF_NUMPY.get(array.dtype)  # numpy works a name out anew each time it is asked
+    if usual is not None:
+        return usual
     if array.dtype.kind in "UT" or (array.dtype.kind == "O" and _all_text(array)):
         return STRING
     name = array.dtype.name
@@ -187,7 +191,8 @@ def cast(array: Array, dtype: str, *, name: str, model: str) -> Array:
     if from_float and to_float:
         with np.errstate(over="ignore"):
             result = array.astype(dtype)
-        if not np.array_equal(np.isfinite(result), np.isfinite(array)):
+        finite = np.isfinite(result)
+        if not finite.all() and not np.array_equal(finite, np.isfinite(array)):
             raise _unfit(name, model, dtype, f"a {found} value too large for it")
         return result
     if from_int and (to_int or to_float):

@@ -55,6 +55,7 @@ class Children:
     def __init__(self) -> None:
         self._children: list[Child] = []
         self._stopping = False
+        self.died = asyncio.Event()  # one of them, since it was last cleared
 
     def status(self) -> list[ProcessStatus]:
         """Return what is known of each child."""
@@ -83,8 +84,11 @@ class Children:
         if child is None:
             return False
         child.pid = None
-        log.warning("process.ended name=%s how=%s", child.name, describe_exit(wait_status))
-        if not self._stopping:
+        if self._stopping:
+            log.info("process.ended name=%s how=%s", child.name, describe_exit(wait_status))
+        else:
+            log.warning("process.died name=%s how=%s", child.name, describe_exit(wait_status))
+            self.died.set()
             child.restarts += 1
             pause_s = child.backoff.pause_s(time.monotonic())
             asyncio.get_running_loop().call_later(pause_s, self._spawn, child)

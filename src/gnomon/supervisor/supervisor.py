@@ -106,7 +106,10 @@ class Supervisor:
         )
 
     async def _all_ready(self, ready: Sequence[int]) -> bool:
-        """Wait until each pipe was written to; false if that takes too long."""
+        """Wait until each pipe was written to; false if that takes too long or a child dies.
+
+        A child that dies now, before it ever worked, would die again: better to say so at once.
+        """
         if not ready:
             return True
         loop = asyncio.get_running_loop()
@@ -121,18 +124,16 @@ class Supervisor:
 
         for descriptor in ready:
             loop.add_reader(descriptor, told, descriptor)
-        stop = asyncio.ensure_future(self._stop.wait())
-        both = asyncio.ensure_future(done.wait())
-        finished, _ = await asyncio.wait(
-            {stop, both},
-            timeout=limits.CHILD_READY_TIMEOUT_S,
-            return_when=asyncio.FIRST_COMPLETED,
+        events = (done, self._stop, self.children.died)
+        tasks = [asyncio.ensure_future(event.wait()) for event in events]
+        await asyncio.wait(
+            tasks, timeout=limits.CHILD_READY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
         )
-        for task in (stop, both):
+        for task in tasks:
             task.cancel()
         for descriptor in waiting:
             loop.remove_reader(descriptor)
-        return bool(finished)
+        return done.is_set() or self._stop.is_set()
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():

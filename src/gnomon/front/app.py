@@ -1,0 +1,252 @@
+"""The front put together: port, routes, exchanges, channels, orders."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import signal
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gnomon.core import limits
+from gnomon.core.frames import HEADER, Frame, Kind, decode, encode
+from gnomon.core.routing import Route, RoutingTable, ServedModel
+from gnomon.front import codecs
+from gnomon.front.channel import SocketChannel
+from gnomon.front.control import FrontLog, OrderServer
+from gnomon.front.exchange import Exchange, Tally
+from gnomon.front.http import HttpServer, HttpTimers
+from gnomon.front.routes import Router
+
+_LOG = logging.getLogger("gnomon.front")
+
+
+class Front:
+    """Serves one port by a routing table that may change at any time.
+
+    Args:
+        hosts_directory: Where the sockets of the hosts are: `<host name>.sock`.
+        log: Everything inferred is appended to it.
+        allowed_hosts: Host headers that name this server; see `http_access.allowed_hosts`.
+        version: Of gnomon.
+        timers: For tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        hosts_directory: Path,
+        log: FrontLog,
+        allowed_hosts: frozenset[str],
+        version: str,
+        timers: HttpTimers | None = None,
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._hosts_directory = hosts_directory
+        self._log = log
+        self._router = Router(allowed_hosts=allowed_hosts, version=version)
+        self._http = HttpServer(self._router, timers=timers)
+        self._orders = OrderServer(self, log)
+        self._changing = asyncio.Lock()
+        self._version: int | None = None
+        self._exchanges: dict[int, Exchange] = {}
+        self._channels: dict[str, SocketChannel] = {}
+        self._retired: list[SocketChannel] = []
+        self._tallies: dict[int, dict[str, Tally]] = {}
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep()
+
+    async def listen(self, listener: socket.socket, orders: Path) -> None:
+        """Take orders, and requests from a bound socket."""
+        _warm_up()
+        _tidy_heap()
+        await self._orders.listen(orders)
+        await self._http.listen(listener)
+
+    async def route(self, table: RoutingTable) -> int:
+        """Route by `table`, if it is newer than the one in use.
+
+        New hosts are connected to before the switch, so that no request finds one missing; what
+        is under way on old ones finishes.
+
+        Returns:
+            The version of the table in use.
+        """
+        async with self._changing:
+            if self._version is not None and table.version < self._version:
+                return self._version
+            channels = self._channels_for(table)
+            await _connect([c for c in channels.values() if c not in self._channels.values()])
+            exchanges, tallies = {}, {}
+            for route in table.routes:
+                tallies[route.deployment_id] = self._tallies_for(route)
+                exchanges[route.deployment_id] = self._exchange_for(
+                    route, channels, tallies[route.deployment_id]
+                )
+            self._router.use(table, exchanges.values())
+            kept = set(channels.values())
+            for channel in self._channels.values():
+                if channel not in kept:
+                    self._retired.append(channel)
+                    channel.retire()
+            self._exchanges, self._channels, self._tallies = exchanges, channels, tallies
+            self._version = table.version
+            _LOG.info("routing table %d: %d routes", table.version, len(table.routes))
+        _tidy_heap()
+        return table.version
+
+    def stats(self) -> dict[str, Any]:
+        """Return what `client.FrontClient.stats` says."""
+        return {
+            "connected": {name: channel.connected for name, channel in self._channels.items()},
+            "requests": self._router.requests,
+            "log": self._log.stats(),
+            "models": {
+                str(deployment_id): {label: tally.to_json() for label, tally in tallies.items()}
+                for deployment_id, tallies in self._tallies.items()
+            },
+        }
+
+    async def stop(self, timeout_s: float = limits.DRAIN_TIMEOUT_S) -> None:
+        """Answer what was received, let challengers finish for a moment, then end."""
+        await self._http.drain(timeout_s)
+        channels = [*self._channels.values(), *self._retired]
+        end = self._loop.time() + limits.CHALLENGERS_DRAIN_S
+        while not all(channel.idle for channel in channels) and self._loop.time() < end:
+            await asyncio.sleep(limits.DEADLINE_SWEEP_S)
+        self._orders.close()
+        for channel in channels:
+            channel.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+
+    def _channels_for(self, table: RoutingTable) -> dict[str, SocketChannel]:
+        channels = {}
+        for route in table.routes:
+            for model in route.models():
+                channel = self._channels.get(model.host)
+                if channel is None or channel.model != model:
+                    channel = self._open(model)
+                channels[model.host] = channel
+        return channels
+
+    def _open(self, model: ServedModel) -> SocketChannel:
+        return SocketChannel(model, self._hosts_directory / f"{model.host}.sock")
+
+    def _tallies_for(self, route: Route) -> dict[str, Tally]:
+        old = self._tallies.get(route.deployment_id, {})
+        return {model.label: old.get(model.label) or Tally() for model in route.models()}
+
+    def _exchange_for(
+        self, route: Route, channels: dict[str, SocketChannel], tallies: dict[str, Tally]
+    ) -> Exchange:
+        old = self._exchanges.get(route.deployment_id)
+        used = tuple(channels[model.host] for model in route.models())
+        if old is not None and old.route == route and old.channels == used:
+            return old
+        return Exchange(route, channels=channels, tallies=tallies, log=self._log)
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for channel in (*self._channels.values(), *self._retired):
+            channel.sweep(now)
+        if self._retired:
+            self._retired = [channel for channel in self._retired if not channel.closed]
+        self._sweeper = self._loop.call_later(limits.DEADLINE_SWEEP_S, self._sweep)
+
+
+async def run(
+    front_index: int,
+    *,
+    tcp_socket: socket.socket,
+    order_socket_path: Path,
+    hosts_directory: Path,
+    routing_file: Path,
+    log: FrontLog,
+    allowed_hosts: frozenset[str],
+    version: str,
+    on_ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Be front `front_index` until SIGTERM or SIGINT; a second one ends the draining.
+
+    Args:
+        tcp_socket: Bound; need not listen yet.
+        order_socket_path: Where the control plane sends orders.
+        routing_file: The last routing table; may be missing.
+        on_ready: Called when requests are answered.
+    """
+    gc.set_threshold(10_000, 20, 100)  # full collections are for `_tidy_heap`
+    front = Front(
+        hosts_directory=hosts_directory, log=log, allowed_hosts=allowed_hosts, version=version
+    )
+    stopping, hurried = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (hurried if stopping.is_set() else stopping).set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    table = _read_table(routing_file)
+    if table is not None:
+        await front.route(table)
+    await front.listen(tcp_socket, order_socket_path)
+    _LOG.info("front %d is ready", front_index)
+    on_ready()
+    await stopping.wait()
+    drained = loop.create_task(front.stop())
+    await asyncio.wait(
+        [drained, loop.create_task(hurried.wait())], return_when=asyncio.FIRST_COMPLETED
+    )
+    _LOG.info("front %d stops", front_index)
+
+
+def _read_table(path: Path) -> RoutingTable | None:
+    try:
+        return RoutingTable.from_json(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return None  # the first start: the control plane will send one
+    except (OSError, ValueError, KeyError, TypeError):
+        _LOG.exception("the routing file cannot be read; waiting for the control plane")
+        return None
+
+
+async def _connect(channels: list[SocketChannel]) -> None:
+    """Wait for new hosts: for champions a second, for challengers a moment."""
+    for role, wait_s in (
+        ("champion", limits.HOST_CONNECT_WAIT_S),
+        ("challenger", limits.CHALLENGERS_CONNECT_WAIT_S),
+    ):
+        waits = [
+            asyncio.ensure_future(channel.wait_connected())
+            for channel in channels
+            if channel.model.role == role
+        ]
+        if waits:
+            _, missing = await asyncio.wait(waits, timeout=wait_s)
+            for wait in missing:
+                wait.cancel()
+
+
+def _warm_up() -> None:
+    """Do once what every request does, so that the first one waits for no import."""
+    frame = encode(Frame(Kind.RUN, 1, 1, (np.zeros((1, 1), "float32"),)))
+    decode(frame[: HEADER.size], frame[HEADER.size :])
+    for body in (b'{"tensor": [[1.0]]}', b'[{"tensor": [1.0]}]'):
+        codecs.read(body, None).columns["tensor"]
+
+
+def _tidy_heap() -> None:
+    """Collect what is garbage, and keep what is left out of later collections.
+
+    Without it collections of the oldest generation stop the loop for 40 ms.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()

@@ -1,0 +1,58 @@
+"""How the control plane talks to a front."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from gnomon import unix_sockets
+from gnomon.core import limits
+from gnomon.core.errors import ServerError, ServerUnreachable
+from gnomon.core.routing import RoutingTable
+
+
+class FrontClient:
+    """Orders over a front's socket, one connection a call; any thread may call.
+
+    Every method raises ServerUnreachable if the front does not answer in time, ServerError if it
+    could not do what was asked.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def route(self, table: RoutingTable) -> None:
+        """Make the front route by `table`; when this returns, new requests do.
+
+        An older table than the front has changes nothing.
+        """
+        self._call({"op": "route", "table": table.to_json()})
+
+    def commit(self) -> None:
+        """Have everything that was logged so far committed, within `LOG_COMMIT_WAIT_S`."""
+        self._call({"op": "commit"})
+
+    def stats(self) -> dict[str, Any]:
+        """Return what the front counts.
+
+        Returns:
+            connected: Host name to whether the front has its connection.
+            requests: Inference requests so far.
+            log: Entries appended, dropped, uncommitted.
+            models: Deployment id to label to the number of runs by status.
+        """
+        return self._call({"op": "stats"})
+
+    def _call(self, order: dict[str, Any]) -> dict[str, Any]:
+        timeout_s = limits.FRONT_CALL_TIMEOUT_S
+        try:
+            with unix_sockets.connect(self._path, timeout_s=timeout_s) as connection:
+                connection.sendall(json.dumps(order).encode() + b"\n")
+                with connection.makefile("rb") as lines:
+                    answer = json.loads(lines.readline(limits.CONTROL_MESSAGE_BYTES_MAX))
+        except (OSError, ValueError) as error:
+            raise ServerUnreachable("The front does not answer.") from error
+        if not answer.pop("ok"):
+            raise ServerError(f"The front did not carry out {order['op']!r}: {answer['error']}")
+        return dict(answer)

@@ -1,0 +1,56 @@
+"""Formats of requests and answers. What came in decides what goes out."""
+
+from __future__ import annotations
+
+import orjson
+
+from gnomon.core.errors import MalformedRequest
+from gnomon.front.calls import Refused
+from gnomon.front.codecs.document import Answer, Document, Result
+from gnomon.front.codecs.json_tensors import NamedTensors
+from gnomon.front.codecs.records import Records
+
+__all__ = ["Answer", "Document", "Result", "read"]
+
+
+def read(body: bytes, content_type: bytes | None) -> Document:
+    """Read a request's body.
+
+    A JSON object is named tensors, a JSON list is records. Of a key that stands twice in an
+    object the last value counts, as in most JSON readers.
+
+    Args:
+        content_type: `application/json; format=pandas-records` takes records only; of the others
+            none decides, because clients send all kinds of them with JSON.
+
+    Raises:
+        MalformedRequest: It is not JSON, or neither object nor list.
+        InputMismatch: It has no rows, or too many columns.
+        Refused: The type is one that is not taken.
+    """
+    records_only = False
+    if content_type is not None and content_type != b"application/json":
+        content_type = content_type.lower()
+        if content_type.startswith(b"application/vnd.apache.arrow"):
+            raise Refused(415, "Arrow bodies are not taken; send JSON.")
+        records_only = b"format=pandas-records" in content_type.replace(b" ", b"")
+    if not body:
+        raise MalformedRequest("The body is empty; JSON was expected.")
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise _not_json(body, error) from None
+    if isinstance(parsed, list):
+        return Records(parsed)
+    if isinstance(parsed, dict) and not records_only:
+        return NamedTensors(parsed, body)
+    wanted = "a list of objects" if records_only else "an object or a list of objects"
+    found = "an object" if isinstance(parsed, dict) else "a single value"
+    raise MalformedRequest(f"The body is {found}; {wanted} was expected.")
+
+
+def _not_json(body: bytes, error: orjson.JSONDecodeError) -> MalformedRequest:
+    hint = ""
+    if b"NaN" in body or b"Infinity" in body:
+        hint = " NaN and Infinity are not JSON."
+    return MalformedRequest(f"The body is not JSON: {error}.{hint}")

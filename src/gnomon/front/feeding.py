@@ -1,0 +1,173 @@
+"""Which column feeds which model of a route, and what is logged of a request's columns."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from gnomon.core.binding import bind, refuse_unknown, resolve
+from gnomon.core.errors import InputMismatch
+from gnomon.core.routing import Route, ServedModel
+from gnomon.core.tensors import Array, cast, widest
+from gnomon.front.codecs.columns import Columns
+
+_PLANS_MAX = 64  # callers of one route send few different sets of columns
+
+
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """A column that feeds a model, as it is logged.
+
+    Attributes:
+        dtype: The widest that the models it feeds declare.
+        champion_input: Index of the champion's input that it feeds; None: challengers only.
+        reused: The champion's own array has that type.
+    """
+
+    column: str
+    dtype: str
+    champion_input: int | None
+    reused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How the requests with one set of columns are fed.
+
+    Attributes:
+        champion: The column of each input.
+        challengers: The same for each challenger; a text: why it cannot be fed.
+        alike: For each challenger, whether it takes exactly the champion's arrays.
+        logged: The columns that feed a model.
+        further: The others.
+    """
+
+    champion: tuple[str, ...]
+    challengers: tuple[tuple[str, ...] | str, ...]
+    alike: tuple[bool, ...]
+    logged: tuple[Logged, ...]
+    further: tuple[str, ...]
+
+
+class Feeding:
+    """The plans of one route, each made when its columns first come."""
+
+    def __init__(self, route: Route) -> None:
+        self._route = route
+        self._champion = str(route.champion)
+        self._challengers = tuple(str(model) for model in route.challengers)
+        self._plans: dict[tuple[bool, tuple[str, ...]], Plan] = {}
+
+    def plan(self, columns: Columns, *, strict: bool) -> Plan:
+        """Return how to feed these columns.
+
+        Args:
+            strict: Columns that feed no input of the champion are refused.
+
+        Raises:
+            InputMismatch: An input of the champion has no column.
+        """
+        key = (strict, tuple(columns))
+        plan = self._plans.get(key)
+        if plan is None:
+            plan = self._make_plan(columns, strict)
+            if len(self._plans) >= _PLANS_MAX:
+                self._plans.clear()
+            self._plans[key] = plan
+        return plan
+
+    def champion(self, columns: Columns, plan: Plan) -> tuple[Array, ...]:
+        """Return the champion's inputs.
+
+        Raises:
+            InputMismatch: A column does not fit.
+        """
+        signature = self._route.champion.signature
+        return bind(columns, signature, plan.champion, model=self._champion)
+
+    def challenger(
+        self, index: int, columns: Columns, plan: Plan, champion: tuple[Array, ...]
+    ) -> tuple[Array, ...]:
+        """Return a challenger's inputs.
+
+        Raises:
+            InputMismatch: A column is missing or does not fit.
+        """
+        fields = plan.challengers[index]
+        if isinstance(fields, str):
+            raise InputMismatch(fields)
+        if plan.alike[index]:
+            return champion
+        signature = self._route.challengers[index].signature
+        return bind(columns, signature, fields, model=self._challengers[index])
+
+    def logged(self, columns: Columns, plan: Plan, champion: tuple[Array, ...]) -> dict[str, Array]:
+        """Return what is logged of a request, by column.
+
+        Raises:
+            InputMismatch: A further column is nested too deeply.
+        """
+        inputs = {}
+        for logged in plan.logged:
+            if logged.reused:
+                assert logged.champion_input is not None
+                inputs[logged.column] = champion[logged.champion_input]
+            else:
+                inputs[logged.column] = self._widened(columns, logged, champion)
+        for column in plan.further:
+            inputs[column] = columns.loggable(column)
+        return inputs
+
+    def _widened(self, columns: Columns, logged: Logged, champion: tuple[Array, ...]) -> Array:
+        given = None if logged.champion_input is None else champion[logged.champion_input]
+        try:
+            array = cast(
+                columns[logged.column], logged.dtype, name=logged.column, model=self._champion
+            )
+        except InputMismatch:
+            # A challenger's wish cannot be met: it has status schema, the log has what came.
+            return columns.loggable(logged.column) if given is None else given
+        return array if given is None else array.reshape(given.shape)
+
+    def _make_plan(self, columns: Columns, strict: bool) -> Plan:
+        route = self._route
+        fields = _resolve(columns, route.champion)
+        if strict:
+            refuse_unknown(columns, fields, model=self._champion)
+        challengers: list[tuple[str, ...] | str] = []
+        for model in route.challengers:
+            try:
+                challengers.append(_resolve(columns, model))
+            except InputMismatch as error:
+                challengers.append(error.message)
+        dtypes = defaultdict(set)
+        for model, names in zip(route.models(), (fields, *challengers), strict=True):
+            if not isinstance(names, str):
+                for name, spec in zip(names, model.signature.inputs, strict=True):
+                    dtypes[name].add(spec.dtype)
+        logged = tuple(
+            self._logged_as(column, widest(wanted), fields) for column, wanted in dtypes.items()
+        )
+        alike = tuple(
+            names == fields and _same_inputs(model, route.champion)
+            for model, names in zip(route.challengers, challengers, strict=True)
+        )
+        further = tuple(name for name in columns if name not in dtypes)
+        return Plan(fields, tuple(challengers), alike, logged, further)
+
+    def _logged_as(self, column: str, dtype: str, fields: tuple[str, ...]) -> Logged:
+        if column not in fields:
+            return Logged(column, dtype, None, False)
+        position = fields.index(column)
+        spec = self._route.champion.signature.inputs[position]
+        return Logged(column, dtype, position, spec.dtype == dtype)
+
+
+def _resolve(columns: Columns, model: ServedModel) -> tuple[str, ...]:
+    return resolve(columns, model.signature, model.tensor_fields, model=str(model))
+
+
+def _same_inputs(model: ServedModel, champion: ServedModel) -> bool:
+    return [(spec.dtype, spec.shape) for spec in model.signature.inputs] == [
+        (spec.dtype, spec.shape) for spec in champion.signature.inputs
+    ]

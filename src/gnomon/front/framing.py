@@ -1,0 +1,63 @@
+"""Where a request's head and body end, and what is refused because of it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from httptools import HttpRequestParser
+
+from gnomon.core import limits
+from gnomon.core.errors import BodyTooLarge, MalformedRequest
+from gnomon.front.calls import Refused
+
+
+class BodyCallbacks(Protocol):
+    """What httptools calls after a head."""
+
+    def on_body(self, piece: bytes) -> None: ...
+    def on_chunk_header(self) -> None: ...
+    def on_message_complete(self) -> None: ...
+
+
+def body_parser(callbacks: BodyCallbacks, headers: dict[bytes, bytes]) -> HttpRequestParser:
+    """Return a parser for a body whose head has been read, and for nothing after it."""
+    parser = HttpRequestParser(_Body(callbacks))
+    length = headers.get(b"content-length")
+    framing = b"Transfer-Encoding: chunked" if length is None else b"Content-Length: " + length
+    parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n\r\n")
+    return parser
+
+
+class _Body:
+    """Hands on what comes after a head."""
+
+    def __init__(self, callbacks: BodyCallbacks) -> None:
+        self.on_body = callbacks.on_body
+        self.on_chunk_header = callbacks.on_chunk_header
+        self.on_message_complete = callbacks.on_message_complete
+
+
+def check_framing(headers: dict[bytes, bytes], *, http_10: bool) -> None:
+    """Raise MalformedRequest if it is not certain where the body ends."""
+    encoding = headers.get(b"transfer-encoding")
+    if encoding is None:
+        return
+    if b"content-length" in headers:
+        raise MalformedRequest("Content-Length and Transfer-Encoding exclude each other.")
+    if http_10 or encoding.lower() != b"chunked":
+        raise MalformedRequest("Of all transfer encodings only 'chunked' is taken, in HTTP/1.1.")
+
+
+def head_too_large() -> Refused:
+    """Return the refusal of a head over its limits."""
+    return Refused(
+        431,
+        f"The head has more than {limits.HEAD_BYTES_MAX} bytes or {limits.HEADERS_MAX} headers.",
+    )
+
+
+def body_too_large() -> BodyTooLarge:
+    """Return the refusal of a body over its limit."""
+    return BodyTooLarge(
+        f"The body has more than {limits.INFER_BODY_BYTES_MAX} bytes. Send fewer rows at a time."
+    )

@@ -1,0 +1,323 @@
+"""LogWriter: takes entries from the front's loop, commits them in groups from a thread."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gnomon.core import limits
+from gnomon.core.inference import InferenceEntry
+from gnomon.log import segments
+from gnomon.log.arrays import bytes_of
+from gnomon.log.correlation import OpenRequests
+from gnomon.log.layouts import Entry
+from gnomon.log.segments import Segment
+from gnomon.log.write_ahead import WriteAhead, is_damage, set_aside
+
+logger = logging.getLogger(__name__)
+
+_ENTRY_BYTES = 1_000  # what the Python objects of an entry take beside its values, about
+# What may pass by itself, so that trying again helps; but for what SQLite says of wrong values.
+_PASSING = (sqlite3.Error, OSError, MemoryError)
+_REFUSED = (
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+    sqlite3.IntegrityError,
+)
+
+
+@dataclass(slots=True)
+class _Group:
+    """Entries on their way to the disk.
+
+    Attributes:
+        base: Number of the first.
+        entries: How many, also those that could not be encoded.
+        bytes: What they were counted as in the queue.
+        tried: A commit has failed, or seemed to.
+    """
+
+    base: int
+    entries: int
+    bytes: int
+    refused: int
+    segments: list[Segment]
+    tried: bool = False
+
+
+class LogWriter:
+    """The inference log of one front; implements `core.inference.InferenceLog`.
+
+    An entry is committed at most `LOG_COMMIT_INTERVAL_S` after it was appended, earlier when
+    `LOG_COMMIT_ENTRIES_MAX` wait. An observation must be appended after its inference.
+
+    When the disk is full or fails, what was appended stays in memory and is tried again until it
+    succeeds; meanwhile entries beyond the queue's bounds are dropped and counted. `stats` says
+    so. Nothing of it is ever raised.
+
+    Encoding shares the interpreter with the loop: a process that serves requests sets
+    `sys.setswitchinterval(0.001)`, and the loop waits a millisecond for a group instead of five.
+
+    Args:
+        path: The write-ahead; made if it is missing.
+        queue_entries_max: Entries not yet committed, at most.
+        queue_bytes_max: Their size in memory, about, at most.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        queue_entries_max: int = limits.LOG_QUEUE_ENTRIES_MAX,
+        queue_bytes_max: int = limits.LOG_QUEUE_BYTES_MAX,
+    ) -> None:
+        self._path = path
+        self._entries_max = queue_entries_max
+        self._bytes_max = queue_bytes_max
+        # Each counter has one writer, so none needs a lock: first those of the appending thread,
+        self._queue: deque[tuple[Entry, int]] = deque()
+        self._entries_in = 0
+        self._bytes_in = 0
+        self._dropped = 0
+        # then those of the committing thread.
+        self._entries_out = 0
+        self._bytes_out = 0
+        self._refused = 0
+        self._trouble: str | None = None
+        self._store: WriteAhead | None = None
+        self._identity: tuple[str, int] | None = None
+        self._numbered = 0
+        self._open_requests = OpenRequests(limits.LOG_OPEN_OBSERVATIONS_MAX)
+
+        self._wake = threading.Event()
+        self._settled = threading.Condition()  # guards what other threads ask for
+        self._wanted = 0  # entries whose commit somebody waits for
+        self._hurried = False
+        self._close_by: float | None = None  # monotonic
+        self._thread = threading.Thread(target=self._run, name="inference-log", daemon=True)
+        self._thread.start()
+
+    # The appending thread
+
+    def append(self, entry: Entry) -> bool:
+        """Take the entry; False if it was dropped because the queue is full or closed.
+
+        Never blocks. Call it from one thread only. The entry's arrays must not change afterwards;
+        they are let go when the entry is committed.
+        """
+        size = _size_of(entry)
+        waiting = self._entries_in - self._entries_out
+        if (
+            waiting >= self._entries_max
+            or self._bytes_in - self._bytes_out + size > self._bytes_max
+            or self._close_by is not None
+        ):
+            self._dropped += 1
+            return False
+        self._queue.append((entry, size))
+        self._entries_in += 1
+        self._bytes_in += size
+        if len(self._queue) in (1, limits.LOG_COMMIT_ENTRIES_MAX):
+            self._wake.set()
+        return True
+
+    # Any thread
+
+    def commit(self, timeout_s: float) -> bool:
+        """Wait until all that was appended so far is on the disk; False if that took too long."""
+        target = self._hurry()
+        with self._settled:
+            return self._settled.wait_for(lambda: self._entries_out >= target, timeout_s)
+
+    def _hurry(self) -> int:
+        """Have all that was appended so far committed now; return how many entries that is."""
+        with self._settled:
+            target = self._entries_in
+            self._wanted = max(self._wanted, target)
+            self._hurried = True
+        self._wake.set()
+        return target
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters since the start.
+
+        Returns:
+            appended: Entries taken.
+            dropped: Entries not taken because the queue was full, or that could not be encoded.
+            uncommitted: Entries taken and not yet on the disk.
+            degraded: Why nothing can be committed at present; None if all is well.
+        """
+        out = self._entries_out
+        return {
+            "appended": self._entries_in,
+            "dropped": self._dropped + self._refused,
+            "uncommitted": self._entries_in - out,
+            "degraded": self._trouble,
+        }
+
+    def close(self, timeout_s: float = limits.LOG_CLOSE_TIMEOUT_S) -> None:
+        """Commit what is left, within a bound, and close the file; `append` drops from now on."""
+        if self._close_by is None:
+            self._close_by = time.monotonic() + timeout_s
+        self._hurry()
+        self._thread.join(timeout_s + limits.LOG_BUSY_TIMEOUT_S)
+        left = self._entries_in - self._entries_out
+        if left:
+            logger.error("inference log: %d entries could not be written before the end", left)
+
+    # The committing thread
+
+    def _run(self) -> None:
+        group: _Group | None = None
+        failures = 0
+        self._connect()
+        while not self._is_over(group):
+            self._wait(failures)
+            self._hurried = False
+            while group is not None or self._queue:
+                group = group or self._take()
+                if not self._write(group):
+                    failures += 1
+                    break
+                self._settle(group)
+                group, failures = None, 0
+                if not self._is_due():
+                    break
+        self._disconnect()
+
+    def _is_over(self, group: _Group | None) -> bool:
+        if self._close_by is None:
+            return False
+        return (group is None and not self._queue) or time.monotonic() >= self._close_by
+
+    def _is_due(self) -> bool:
+        return (
+            len(self._queue) >= limits.LOG_COMMIT_ENTRIES_MAX
+            or self._wanted > self._entries_out
+            or self._close_by is not None
+        )
+
+    def _wait(self, failures: int) -> None:
+        """Sleep until there is something to commit, and then until it is worth it, or asked for."""
+        if failures:
+            pause_s = limits.LOG_COMMIT_INTERVAL_S * 2.0 ** min(failures - 1, 10)
+            self._sleep(lambda: self._hurried, min(pause_s, limits.LOG_RETRY_MAX_S))
+        else:
+            self._sleep(lambda: bool(self._queue) or self._is_due(), None)
+            self._sleep(self._is_due, limits.LOG_COMMIT_INTERVAL_S)
+
+    def _sleep(self, is_over: Callable[[], bool], timeout_s: float | None) -> None:
+        """Sleep until a condition holds; whoever makes it true sets `_wake` afterwards."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while True:
+            self._wake.clear()
+            left_s = None if deadline is None else deadline - time.monotonic()
+            if is_over() or (left_s is not None and left_s <= 0):
+                return
+            self._wake.wait(left_s)
+
+    def _take(self) -> _Group:
+        """Take what fits one group from the queue and encode it; lets the entries go."""
+        entries: list[Entry] = []
+        size = 0
+        while (
+            self._queue
+            and len(entries) < limits.LOG_COMMIT_ENTRIES_MAX
+            and (size == 0 or size + self._queue[0][1] <= limits.LOG_COMMIT_BYTES_MAX)
+        ):
+            entry, entry_size = self._queue.popleft()
+            entries.append(entry)
+            size += entry_size
+        base = self._numbered
+        self._numbered += len(entries)
+        try:
+            of = self._open_requests.resolve(entries, base)
+            encoded, refused = segments.encode(entries, of)
+        except Exception as error:  # a fault of ours must not end the log
+            encoded, refused = [], [error] * len(entries)
+        if refused:
+            logger.error(
+                "inference log: %d entries cannot be encoded and are dropped",
+                len(refused),
+                exc_info=refused[0],
+            )
+        return _Group(base, len(entries), size, len(refused), encoded)
+
+    def _write(self, group: _Group) -> bool:
+        """Commit a group; False if it has to be tried again."""
+        if self._store is None and not self._connect():
+            return False
+        assert self._store is not None
+        try:
+            if group.segments:
+                self._store.commit(group.segments, group.base, again=group.tried)
+        except _PASSING as error:
+            if not isinstance(error, _REFUSED):
+                group.tried = True
+                self._fail(error)
+                return False
+            logger.exception("inference log: %d entries cannot be stored", group.entries)
+            group.refused = group.entries
+        if self._trouble is not None:
+            logger.warning("inference log: it can be written again")
+            self._trouble = None
+        return True
+
+    def _settle(self, group: _Group) -> None:
+        with self._settled:
+            self._entries_out += group.entries
+            self._bytes_out += group.bytes
+            self._refused += group.refused
+            self._settled.notify_all()
+
+    def _connect(self) -> bool:
+        try:
+            self._store = WriteAhead(self._path, self._identity)
+        except _PASSING as error:
+            self._fail(error)
+            return False
+        self._identity = (self._store.uuid, self._store.life)
+        return True
+
+    def _fail(self, error: Exception) -> None:
+        """Note why nothing can be written, and start anew with the next attempt."""
+        # Neither text names a path.
+        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
+        if self._trouble is None:
+            logger.error("inference log: it cannot be written: %s; trying again", reason)
+        self._trouble = reason or type(error).__name__
+        self._disconnect()
+        if is_damage(error):
+            try:
+                set_aside(self._path)
+            except OSError as failure:
+                logger.error("inference log: cannot set the file aside: %s", failure.strerror)
+
+    def _disconnect(self) -> None:
+        if self._store is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._store.close()
+            self._store = None
+
+
+def _size_of(entry: Entry) -> int:
+    """Return the bytes that an entry keeps in memory, about."""
+    size = _ENTRY_BYTES
+    if isinstance(entry, InferenceEntry):
+        outputs = entry.champion.outputs
+        for array in entry.inputs.values():
+            size += bytes_of(array)
+    else:
+        outputs = entry.observation.outputs
+    for array in outputs or ():
+        size += bytes_of(array)
+    return size

@@ -1,0 +1,1 @@
+"""What a notebook touches: Client, Workspace, Model, Pipeline, InferenceResult, logs."""

@@ -1,0 +1,177 @@
+"""A pipeline's deployment as the server tells it, and waiting until it is as wanted."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gnomon.core import limits
+from gnomon.core.errors import DeploymentError, ServerUnreachable, WaitExpired
+from gnomon.sdk.session import Session
+
+_LOOK_AGAIN_S = 0.05
+_STATUS_WORDS = {
+    "starting": "Starting",
+    "running": "Running",
+    "failed": "Error",
+    "stopping": "Stopping",
+    "stopped": "Stopped",
+    "ready": "Running",
+    "crash_looping": "Error",
+    "gone": "Error",
+}
+
+
+class Deployment:
+    """Where a pipeline answers."""
+
+    def __init__(self, view: Mapping[str, Any]) -> None:
+        self._view = view
+
+    def id(self) -> int:
+        """Return the deployment's id, which stays through redeploys and restarts."""
+        return int(self._view["id"])
+
+    def name(self) -> str:
+        """Return the pipeline's name."""
+        return str(self._view["pipeline"])
+
+    def url(self) -> str:
+        """Return where inferences are posted."""
+        return str(self._view["url"])
+
+    _url = url  # notebooks are known to call it by this name
+
+    def __repr__(self) -> str:
+        return repr({"id": self.id(), "name": self.name(), "url": self.url()})
+
+
+def is_deployed(view: Mapping[str, Any] | None) -> bool | None:
+    """Say whether a deployment is there to answer; None if there has never been one."""
+    if view is None:
+        return None
+    answers = view["pipeline_version"] is not None or view["state"] != "failed"
+    return view["desired"] == "running" and answers
+
+
+def settle(session: Session, route: str, view: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Wait until the server has done what a call asked for, or has given up.
+
+    A control plane that goes away meanwhile is waited for like the rest.
+
+    Args:
+        route: Of the deployment.
+        view: What the call returned.
+
+    Raises:
+        WaitExpired: It was not done within the session's `timeout_s`.
+    """
+    asked = view["revision"]
+    deadline = time.monotonic() + session.timeout_s
+    while not (view["settled"] and view["revision"] >= asked):
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise WaitExpired(
+                f"Pipeline {view['pipeline']!r} is still {view['state']} after "
+                f"{session.timeout_s:g} s. {' '.join(_problems(view))}".rstrip()
+                + " It goes on; status() shows how far it is.",
+                pipeline=view["pipeline"],
+                state=view["state"],
+            )
+        begun = time.monotonic()
+        view = _look(session, route, view, min(left_s, limits.LONG_POLL_MAX_S))
+        if time.monotonic() - begun < _LOOK_AGAIN_S:
+            time.sleep(_LOOK_AGAIN_S)
+    return view
+
+
+def _look(
+    session: Session, route: str, view: Mapping[str, Any], wait_s: float
+) -> Mapping[str, Any]:
+    query = {"wait_s": max(1, int(wait_s)), "revision": view["revision"]}
+    try:
+        found: Mapping[str, Any] = session.transport.call("GET", route, query=query).json()
+    except ServerUnreachable:
+        return view
+    return found
+
+
+def check_running(view: Mapping[str, Any]) -> None:
+    """Warn of challengers that do not run.
+
+    Raises:
+        DeploymentError: What was to be deployed does not answer; the message names the model
+            and the reason.
+    """
+    name = view["pipeline"]
+    problems = list(_problems(view))
+    if view["state"] != "running" or view["pipeline_version"] != view["wanted_version"]:
+        still = " Its previous version still answers." if view["pipeline_version"] else ""
+        if view["desired"] == "stopped":
+            problems.insert(0, "It was undeployed meanwhile.")
+        raise DeploymentError(
+            f"Pipeline {name!r} could not be deployed. {' '.join(problems)}{still}".rstrip(),
+            pipeline=name,
+            state=view["state"],
+            reason=view["reason"],
+        )
+    if problems:
+        warnings.warn(
+            f"Pipeline {name!r} is deployed, but: {' '.join(problems)}", UserWarning, stacklevel=3
+        )
+
+
+def status(name: str, view: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return how a deployment and each of its models is.
+
+    Returns:
+        `status` is "Running", "Starting", "Stopping" or "Error"; `details` says what is wrong;
+        `engines` has the models, with label, role, state, reason, restarts and pid.
+    """
+    if view is None or (view["desired"] == "stopped" and view["state"] == "stopped"):
+        return {
+            "status": f"Pipeline {name} is not deployed",
+            "details": [],
+            "engines": [],
+            "engine_lbs": [],
+            "sidekicks": [],
+        }
+    word = _STATUS_WORDS[view["state"]]
+    version = view["pipeline_version"] or view["wanted_version"]
+    engine = {
+        "ip": None,
+        "name": f"{view['pipeline']}-{view['id']}",
+        "status": word,
+        "reason": view["reason"],
+        "details": [],
+        "pipeline_statuses": {
+            "pipelines": [{"id": view["pipeline"], "status": word, "version": version}]
+        },
+        "model_statuses": {
+            "models": [
+                {**model, "status": _STATUS_WORDS.get(model["state"], "Error")}
+                for model in view["models"]
+            ]
+        },
+    }
+    return {
+        "status": word,
+        "details": list(_problems(view)),
+        "engines": [engine],
+        "engine_lbs": [],
+        "sidekicks": [],
+    }
+
+
+def _problems(view: Mapping[str, Any]) -> Iterator[str]:
+    """Say what is wrong, a sentence each: of each model that does not run, else of the whole."""
+    named = False
+    for model in view["models"]:
+        if model["state"] in {"failed", "crash_looping"}:
+            named = True
+            reason = (model["reason"] or model["state"].replace("_", " ")).rstrip(".")
+            yield f"Model {model['label']} (version {model['version']}): {reason}."
+    if view["reason"] and not named:
+        yield f"{view['reason'].rstrip('.')}."

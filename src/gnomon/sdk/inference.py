@@ -1,0 +1,256 @@
+"""One inference from a notebook: what is sent, and what comes back."""
+
+from __future__ import annotations
+
+import json
+import pprint
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gnomon.core import limits
+from gnomon.core.errors import BodyTooLarge, InputMismatch, MalformedRequest
+from gnomon.core.tensors import DTYPE_OF_TAG, STRING, Array
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+# What an answer holds, as users of other platforms know it; the rest are attributes.
+RAW_KEYS = (
+    "check_failures",
+    "elapsed",
+    "model_name",
+    "model_version",
+    "original_data",
+    "outputs",
+    "pipeline_name",
+    "shadow_data",
+    "time",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Challenger:
+    """How one challenger fared with a request.
+
+    Attributes:
+        model_name: Its model's name, which several challengers may share; labels differ.
+        model_version: uuid of the version that ran.
+        status: "ok", "error", "timeout", "dropped", "schema", or "pending" if it was still
+            running when the answer left.
+        error: What went wrong, in a sentence; None if nothing did.
+        elapsed_ns: Wall time of its run in nanoseconds; 0 if it did not run, or still does.
+    """
+
+    model_name: str
+    model_version: str
+    status: str
+    error: str | None
+    elapsed_ns: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the facts as JSON values."""
+        return asdict(self)
+
+
+def challengers_of(told: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Challenger]:
+    """Read what an answer says of its challengers, by label."""
+    return {
+        label: Challenger(
+            model_name=one["model_name"],
+            model_version=one["model_version"],
+            status=one["status"],
+            error=one["error"],
+            elapsed_ns=one["elapsed"],
+        )
+        for label, one in (told or {}).items()
+    }
+
+
+class InferenceResult:
+    """The answer to one request: the champion's, and what is known of the challengers'.
+
+    Attributes:
+        raw: The answer as it came, with exactly the keys of `RAW_KEYS`. `shadow_data` has the
+            challengers that were done; None or empty if there are none.
+        request_id: By which the logs know this request.
+        challengers: How each challenger fared, by label.
+    """
+
+    def __init__(self, answer: Mapping[str, Any]) -> None:
+        self.raw: dict[str, Any] = {key: answer[key] for key in RAW_KEYS}
+        self.request_id: str = answer.get("request_id", "")
+        self.challengers = challengers_of(answer.get("challengers"))
+
+    def data(self) -> list[Array]:
+        """Return the champion's outputs, in the order of its graph; floats as float64."""
+        return decode(self.raw["outputs"])
+
+    def shadow_data(self) -> dict[str, list[Array]]:
+        """Return the outputs of each challenger that was done, by label, like `data`."""
+        shadow = self.raw["shadow_data"] or {}
+        return {label: decode(outputs) for label, outputs in shadow.items()}
+
+    def model(self) -> tuple[str, str]:
+        """Return the champion's name and the uuid of its version."""
+        return self.raw["model_name"], self.raw["model_version"]
+
+    def time_elapsed(self) -> timedelta:
+        """Return how long the champion ran."""
+        return timedelta(microseconds=self.raw["elapsed"] / 1000)
+
+    def timestamp(self) -> datetime:
+        """Return when the request was answered; aware, in UTC."""
+        return datetime.fromtimestamp(self.raw["time"] / 1000, UTC)
+
+    def input_data(self) -> Any:
+        """Return what was sent."""
+        return self.raw["original_data"]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all of this as JSON values."""
+        told = {label: one.to_json() for label, one in self.challengers.items()}
+        return {**self.raw, "request_id": self.request_id, "challengers": told}
+
+    def __repr__(self) -> str:
+        return f"InferenceResult({pprint.pformat(self.raw)})"
+
+
+def decode(outputs: list[dict[str, Any]]) -> list[Array]:
+    """Make arrays of outputs as they travel: one {"Float": {"data", "dim", "v"}} each.
+
+    Returns:
+        Arrays of shape `dim`: floats as float64, text as object, other types as they are.
+    """
+    return [_decode(*item) for output in outputs for item in output.items()]
+
+
+def _decode(tag: str, tensor: Mapping[str, Any]) -> Array:
+    name = DTYPE_OF_TAG.get(tag, "float64")
+    if name.startswith("float"):
+        name = "float64"
+    # A null in a float tensor is NaN, for which JSON has no word.
+    array = np.array(tensor["data"], dtype=object if name == STRING else name)
+    return array.reshape(tensor["dim"])
+
+
+def encode_tensors(tensors: Mapping[str, Any]) -> bytes:
+    """Return the body for named tensors: nested lists or arrays.
+
+    Raises:
+        InputMismatch: A name is not text, or a value is NaN, infinite or nothing JSON can hold.
+    """
+    for name in tensors:
+        if not isinstance(name, str):
+            raise InputMismatch(f"An input's name must be text, got {type(name).__name__}.")
+    return to_json(dict(tensors))
+
+
+def to_json(value: Any) -> bytes:
+    """Return JSON, exactly or not at all.
+
+    Raises:
+        InputMismatch: A value is NaN, infinite, or of a type that no model takes.
+        BodyTooLarge: It is larger than one request may be.
+    """
+    try:
+        body = json.dumps(value, allow_nan=False, default=_plain).encode()
+    except ValueError as error:
+        raise InputMismatch(
+            "The input holds NaN or an infinite value, which JSON cannot carry. Fill or drop "
+            "these values before calling."
+        ) from error
+    except RecursionError as error:
+        raise InputMismatch("The input is nested too deeply.") from error
+    if len(body) > limits.INFER_BODY_BYTES_MAX:
+        raise BodyTooLarge(
+            f"The request has {len(body)} bytes; one may have {limits.INFER_BODY_BYTES_MAX}. "
+            "Send the rows in several requests."
+        )
+    return body
+
+
+def _plain(value: object) -> Any:
+    """Turn numpy values into what JSON has."""
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiubUO":
+        return value.tolist()
+    raise InputMismatch(
+        f"A value of type {type(value).__name__} cannot be fed to a model; numbers, strings and "
+        "booleans can."
+    )
+
+
+def read_file(filename: str | Path) -> dict[str, Any] | pd.DataFrame:
+    """Read what `Pipeline.infer_from_file` sends.
+
+    Returns:
+        Named tensors for a .json file that holds an object; else a DataFrame: for a .json file
+        that holds a list of records, and for an Arrow IPC file (.arrow).
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        TypeError: Its name ends in something else.
+        MalformedRequest: It is not what its name says.
+    """
+    file = Path(filename)
+    if file.suffix not in {".json", ".arrow"}:
+        raise TypeError(
+            f"{file.name!r} is of type {file.suffix or '(none)'!r}, but only '.json' and "
+            "'.arrow' are read."
+        )
+    if not file.is_file():
+        raise FileNotFoundError(f"There is no file {str(file)!r}.")
+    if file.suffix == ".arrow":
+        return _read_arrow(file)
+    try:
+        content = json.loads(file.read_bytes(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise MalformedRequest(f"{file.name} is not JSON: {error}.") from error
+    if isinstance(content, dict):
+        return content
+    if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
+        return _records_frame(content, file.name)
+    raise MalformedRequest(
+        f'{file.name} must hold an object of named tensors, as {{"tensor": [[...]]}}, or a list '
+        "of records with the same keys."
+    )
+
+
+def _records_frame(records: list[dict[str, Any]], name: str) -> pd.DataFrame:
+    import pandas as pd
+
+    for index, record in enumerate(records):
+        if record.keys() != records[0].keys():
+            raise MalformedRequest(
+                f"{name}: record {index} has the keys {sorted(record)[:10]}, the first one has "
+                f"{sorted(records[0])[:10]}; all must have the same."
+            )
+    # Column by column, as objects: pandas would turn integers beside null into floats.
+    return pd.DataFrame(
+        {key: pd.Series([row[key] for row in records], dtype=object) for key in records[0]}
+    )
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not a JSON number")
+
+
+def _read_arrow(file: Path) -> pd.DataFrame:
+    import pyarrow as pa
+
+    with pa.memory_map(str(file)) as source:
+        try:
+            try:
+                table = pa.ipc.open_file(source).read_all()
+            except pa.ArrowInvalid:
+                source.seek(0)
+                table = pa.ipc.open_stream(source).read_all()
+            table.validate(full=True)
+        except pa.ArrowException as error:
+            raise MalformedRequest(f"{file.name} is not an Arrow IPC file: {error}.") from error
+        frame: pd.DataFrame = table.to_pandas()
+    return frame

@@ -1,0 +1,271 @@
+"""The logs of a pipeline, as a notebook sees them: real lists, shown as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, SupportsIndex, overload
+
+from gnomon.core.tensors import Array
+from gnomon.sdk import html
+from gnomon.sdk.records import LoggedModel, LoggedRequest, rows_of, wide
+from gnomon.sdk.rows import SHADOW_PREFIX, column_order
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LogEntry:
+    """What one model did with one request.
+
+    Attributes:
+        elapsed: Nanoseconds that the model ran.
+        model_name: The champion's name, or the challenger's label.
+        model_version: uuid of the version that ran.
+        input: The values of the request's only column, or each column by name; nested lists.
+        output: One array per output, floats as float64; empty unless `status` is "ok".
+        validation_failures: Always empty: there are no validations yet.
+        timestamp: When the request arrived; aware, in UTC.
+        raw: All of this as plain values.
+        shadow_data: The champion's entry has the outputs of each challenger, by label.
+        status: "ok", "error", "timeout", "dropped", "schema", "pending" or "lost".
+        error: Why there is no output, in a sentence; None if there is.
+        request_id: The request's, which all of its entries share.
+    """
+
+    _request: LoggedRequest = field(repr=False)
+    _model: LoggedModel = field(repr=False)
+
+    @property
+    def elapsed(self) -> int:
+        return self._model.elapsed_ns
+
+    @property
+    def model_name(self) -> str:
+        return self._model.label
+
+    @property
+    def label(self) -> str:
+        """The same as `model_name`."""
+        return self._model.label
+
+    @property
+    def model_version(self) -> str:
+        return self._model.version
+
+    @property
+    def input(self) -> Any:
+        lists = {name: wide(array).tolist() for name, array in self._request.inputs.items()}
+        return next(iter(lists.values())) if len(lists) == 1 else lists
+
+    @property
+    def output(self) -> list[Array]:
+        return [wide(array) for array in self._model.outputs]
+
+    @property
+    def validation_failures(self) -> list[Any]:
+        return []
+
+    @property
+    def timestamp(self) -> datetime:
+        return self._request.time
+
+    @property
+    def status(self) -> str:
+        return self._model.status
+
+    @property
+    def error(self) -> str | None:
+        return self._model.error
+
+    @property
+    def request_id(self) -> str:
+        return self._request.request_id
+
+    @property
+    def shadow_data(self) -> dict[str, list[Array]]:
+        if self._model.role != "champion":
+            return {}
+        return {
+            model.label: [wide(array) for array in model.outputs]
+            for model in self._request.models
+            if model.role != "champion" and model.status == "ok"
+        }
+
+    @property
+    def raw(self) -> dict[str, Any]:
+        shadow = {
+            label: [array.tolist() for array in arrays]
+            for label, arrays in self.shadow_data.items()
+        }
+        return {
+            "request_id": self.request_id,
+            "time": int(self.timestamp.timestamp() * 1000),
+            "model_name": self.model_name,
+            "model_version": self.model_version,
+            "status": self.status,
+            "error": self.error,
+            "elapsed": self.elapsed,
+            "original_data": {
+                name: wide(array).tolist() for name, array in self._request.inputs.items()
+            },
+            "outputs": [array.tolist() for array in self.output],
+            "shadow_data": shadow,
+            "check_failures": [],
+            "pipeline_name": self._request.pipeline,
+            "pipeline_version": self._request.pipeline_version,
+        }
+
+    def time_elapsed(self) -> timedelta:
+        """Return how long the model ran."""
+        return timedelta(microseconds=self.elapsed / 1000)
+
+    def __repr__(self) -> str:
+        result = f"output={self.output!r}" if self.status == "ok" else f"error={self.error!r}"
+        return (
+            f"LogEntry(model_name={self.model_name!r}, timestamp={self.timestamp.isoformat()}, "
+            f"status={self.status!r}, {result})"
+        )
+
+
+class LogEntries(list[LogEntry]):
+    """The entries of a log: one per model and request, newest request first.
+
+    Within a request they stand in the reverse of: champion, challengers by label. A list, which a
+    notebook shows as a table, with the ways of a DataFrame beside it: `to_pandas()`,
+    `logs["out.dense_1"]`, `columns`, `head()`.
+
+    Attributes:
+        more: The log has older requests than these.
+    """
+
+    def __init__(self, entries: Iterable[LogEntry] = (), *, more: bool = False) -> None:
+        super().__init__(entries)
+        self.more = more
+
+    @classmethod
+    def of(cls, requests: Iterable[LoggedRequest], *, more: bool = False) -> LogEntries:
+        """Make the entries of requests, which come newest first."""
+        return cls(
+            (LogEntry(request, model) for request in requests for model in request.models[::-1]),
+            more=more,
+        )
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return one row per input row, newest first: the last row of a request before its first.
+
+        Columns: time, in.*, out.*, anomaly.count, then out_<label>.* by label; a challenger
+        without an output has None. All models of the requests are there, whichever entries are.
+        """
+        import pandas as pd
+
+        requests = {id(entry._request): entry._request for entry in self}
+        rows = [row for request in requests.values() for row in list(_rows(request))[::-1]]
+        names = column_order(name for row in rows for name in row)
+        frame = pd.DataFrame(
+            {name: pd.Series([row.get(name) for row in rows]) for name in names},
+            columns=names or ["time"],
+        )
+        frame["time"] = pd.to_datetime(frame["time"], utc=True).dt.tz_localize(None)
+        frame["time"] = frame["time"].astype("datetime64[ms]")
+        return frame
+
+    @property
+    def columns(self) -> pd.Index[str]:
+        """The columns of `to_pandas()`."""
+        return self.to_pandas().columns
+
+    def head(self, n: int = 5) -> pd.DataFrame:
+        """Return the first `n` rows of `to_pandas()`."""
+        return self.to_pandas().head(n)
+
+    @overload
+    def __getitem__(self, key: SupportsIndex) -> LogEntry: ...
+    @overload
+    def __getitem__(self, key: slice) -> LogEntries: ...
+    @overload
+    def __getitem__(self, key: str) -> pd.Series[Any]: ...
+    @overload
+    def __getitem__(self, key: list[str]) -> pd.DataFrame: ...
+    def __getitem__(self, key: Any) -> Any:
+        """Return an entry, some entries, or columns of `to_pandas()` by name."""
+        if isinstance(key, str | list):
+            return self.to_pandas()[key]
+        found = super().__getitem__(key)
+        return LogEntries(found, more=self.more) if isinstance(key, slice) else found
+
+    def _repr_html_(self) -> str:
+        note = "There are older requests: logs(limit=...) shows more." if self.more else ""
+        return html.logs([(entry._request, entry._model) for entry in self], note)
+
+
+def _rows(request: LoggedRequest) -> Iterator[dict[str, Any]]:
+    columns: dict[str, Any] = {"time": iter([request.time] * request.rows)}
+    for name, array in request.inputs.items():
+        columns[f"in.{name}"] = rows_of(array, request.rows)
+    columns["anomaly.count"] = iter([0] * request.rows)
+    for model in request.models:
+        prefix = "out" if model.role == "champion" else SHADOW_PREFIX + model.label
+        for name, array in zip(model.output_names, model.outputs, strict=True):
+            columns[f"{prefix}.{name}"] = rows_of(array, request.rows)
+    for values in zip(*columns.values(), strict=True):
+        yield dict(zip(columns, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowLogEntry:
+    """One request of a shadow pipeline: its champion and its challengers, by label.
+
+    Attributes:
+        primary: The champion's entry.
+        challengers: Their entries, sorted by label.
+    """
+
+    primary: LogEntry
+    challengers: tuple[LogEntry, ...]
+
+    @property
+    def request_id(self) -> str:
+        """The request's id."""
+        return self.primary.request_id
+
+    @property
+    def input(self) -> Any:
+        """What was sent; see `LogEntry`."""
+        return self.primary.input
+
+    @property
+    def timestamp(self) -> datetime:
+        """When the request arrived; aware, in UTC."""
+        return self.primary.timestamp
+
+
+class ShadowLogEntries(list[ShadowLogEntry]):
+    """A shadow log: one entry per request, newest first, that a notebook shows as a table."""
+
+    def __init__(self, entries: Iterable[ShadowLogEntry] = (), *, more: bool = False) -> None:
+        super().__init__(entries)
+        self.more = more
+
+    @classmethod
+    def of(cls, requests: Iterable[LoggedRequest], *, more: bool = False) -> ShadowLogEntries:
+        """Make the entries of the requests that had challengers."""
+        return cls(
+            (
+                ShadowLogEntry(
+                    LogEntry(request, request.models[0]),
+                    tuple(LogEntry(request, model) for model in request.models[1:]),
+                )
+                for request in requests
+                if len(request.models) > 1
+            ),
+            more=more,
+        )
+
+    def _repr_html_(self) -> str:
+        note = "There are older requests: logs_shadow_deploy(limit=...) shows more."
+        return html.shadow_logs(
+            [entry.primary._request for entry in self], note if self.more else ""
+        )

@@ -1,0 +1,394 @@
+"""Pipelines, as a notebook sees them: built here, deployed and asked on the server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gnomon.core import limits
+from gnomon.core.errors import DeploymentError, Invalid, ServerUnreachable
+from gnomon.core.pipeline import Definition, Mode, Step, check_steps
+from gnomon.sdk import asking, deployment, html, inference, records
+from gnomon.sdk.asking import Asking
+from gnomon.sdk.deployment import Deployment
+from gnomon.sdk.inference import InferenceResult
+from gnomon.sdk.logs import LogEntries, ShadowLogEntries
+from gnomon.sdk.model import Model
+from gnomon.sdk.session import Session
+from gnomon.sdk.transport import path
+from gnomon.sdk.waiting import Waiting
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineVersion:
+    """A pipeline as it was deployed at one time."""
+
+    _pipeline: str
+    _uuid: str
+
+    def name(self) -> str:
+        """Return the version's uuid."""
+        return self._uuid
+
+    def __repr__(self) -> str:
+        return repr({"name": self._pipeline, "version": self._uuid})
+
+
+class Pipeline:
+    """A champion that answers, and challengers that watch. Made by `Client.build_pipeline`.
+
+    Its steps are what will be deployed next. A pipeline that was fetched, or has just been
+    deployed, has the steps of its newest version, challengers included, so `deploy()` runs it
+    again as it was. The first `add_*` after that builds anew, in place of those steps; a further
+    `add_*` before the next `deploy()` adds to what was built.
+    """
+
+    def __init__(self, session: Session, view: Mapping[str, Any]) -> None:
+        self._session = session
+        self._take(view)
+
+    def _take(self, view: Mapping[str, Any]) -> None:
+        """Become what the server says, steps included."""
+        self._view = view
+        self._steps = list(Definition.from_json(view["definition"]).steps)
+        self._deployed_steps = tuple(self._steps)
+        self._built_here = False
+
+    def _route(self, *more: object) -> str:
+        view = self._view
+        return path("workspaces", view["workspace_id"], "pipelines", view["name"], *more)
+
+    def _look(self) -> Mapping[str, Any]:
+        """Ask how the pipeline is now; the steps that are being built stay as they are."""
+        view: Mapping[str, Any] = self._session.transport.call("GET", self._route()).json()
+        self._view = view
+        return view
+
+    # What it is
+
+    def id(self) -> int:
+        """Return the pipeline's id, unique in the server."""
+        return int(self._view["id"])
+
+    def owner_id(self) -> Any:
+        """Return who made it."""
+        return self._view["created_by"]
+
+    def name(self) -> str:
+        """Return the pipeline's name, unique in its workspace."""
+        return str(self._view["name"])
+
+    def create_time(self) -> datetime:
+        """Return when it was made; aware, in UTC."""
+        return datetime.fromisoformat(self._view["created_at"])
+
+    def last_update_time(self) -> datetime:
+        """Return when it was last changed; aware, in UTC."""
+        return datetime.fromisoformat(self._view["updated_at"])
+
+    def tags(self) -> list[Any]:
+        """Return its tags."""
+        return list(self._view["tags"])
+
+    def versions(self) -> list[PipelineVersion]:
+        """Return its versions, newest first."""
+        return [PipelineVersion(self.name(), uuid) for uuid in self._view["versions"]]
+
+    variants = versions
+
+    def steps(self) -> list[Step]:
+        """Return the steps that `deploy` would run."""
+        return list(self._steps)
+
+    def definition(self) -> str:
+        """Return the steps as JSON text."""
+        return json.dumps(Definition(steps=tuple(self._steps)).to_json()["steps"])
+
+    # Building it
+
+    def add_model_step(self, model: Model) -> Pipeline:
+        """Add a model that answers, without challengers. See the class for when steps begin anew.
+
+        Returns:
+            The pipeline itself, as all of these do.
+        """
+        return self._add(Step(champion=_model(model)._ref()))
+
+    def add_shadow_deploy(
+        self,
+        champion: Model,
+        challengers: Iterable[Model],
+        mode: Mode = "async",
+        shadow_wait_ms: int = limits.SHADOW_WAIT_DEFAULT_MS,
+    ) -> Pipeline:
+        """Add a champion that answers and challengers that run on the same input.
+
+        On a pipeline that was fetched or just deployed this takes the place of its steps; see
+        the class.
+
+        Args:
+            champion: Its outputs are the answer.
+            challengers: Their outputs are logged, and in the answer where it waited for them.
+            mode: "async": an answer waits for challengers only where the request asks for it.
+                "joined": every answer waits for them, `shadow_wait_ms` at most.
+            shadow_wait_ms: Milliseconds, for mode "joined".
+
+        Raises:
+            Invalid: Another mode, or a wait out of bounds.
+        """
+        if mode not in ("async", "joined"):
+            raise Invalid(f'mode must be "async" or "joined", got {mode!r}.')
+        asking.check_shadow_wait(shadow_wait_ms)
+        return self._add(
+            Step(
+                champion=_model(champion)._ref(),
+                challengers=tuple(_model(model)._ref() for model in challengers),
+                mode=mode,
+                shadow_wait_ms=shadow_wait_ms,
+            )
+        )
+
+    def clear(self) -> Pipeline:
+        """Remove all steps; what is deployed goes on as it is."""
+        self._steps = []
+        self._built_here = True
+        return self
+
+    def _add(self, step: Step) -> Pipeline:
+        if not self._built_here:
+            self.clear()
+        self._steps.append(step)
+        return self
+
+    # Running it
+
+    def deploy(self) -> Pipeline:
+        """Run the pipeline as it is built now, as a new version, and wait until it answers.
+
+        A deployed pipeline answers all the while, with its old version until the new one is
+        ready. A challenger that does not start is warned of.
+
+        Returns:
+            The pipeline itself.
+
+        Raises:
+            Invalid: It has no step, or steps that cannot be deployed.
+            DeploymentError: A model did not start; the message names it and the reason.
+            WaitExpired: It took longer than the client's `request_timeout`; it goes on.
+        """
+        check_steps(self._steps)
+        definition = Definition(steps=tuple(self._steps)).to_json()
+        route = self._route("deployment")
+        call = self._session.transport.call
+        view = call("PUT", route, document={"definition": definition}).json()
+        try:
+            with self._waiting("deployment"):
+                deployment.check_running(deployment.settle(self._session, route, view))
+        except DeploymentError:
+            with contextlib.suppress(ServerUnreachable):
+                self._look()
+            raise
+        self._take(self._look())
+        return self
+
+    def undeploy(self) -> Pipeline:
+        """Stop the pipeline and wait until it has stopped. No error if it does not run.
+
+        Returns:
+            The pipeline itself.
+
+        Raises:
+            WaitExpired: It took longer than the client's `request_timeout`; it goes on.
+        """
+        route = self._route("deployment")
+        reply = self._session.transport.call("DELETE", route)
+        if reply.status == 202:  # else there was nothing to stop
+            with self._waiting("undeployment"):
+                deployment.settle(self._session, route, reply.json())
+        self._look()
+        return self
+
+    def _waiting(self, what: str) -> Waiting:
+        return self._session.waiting(what, self._session.timeout_s, at_once=True)
+
+    def status(self) -> dict[str, Any]:
+        """Return how the pipeline and each of its models is; see `sdk/deployment.py`."""
+        return deployment.status(self.name(), self._look()["deployment"])
+
+    def url(self) -> str:
+        """Return where inferences are posted. It stays through redeploys and restarts.
+
+        Raises:
+            NotDeployed: The pipeline has never been deployed.
+        """
+        return self._deployment.url()
+
+    @property
+    def _deployment(self) -> Deployment:
+        view = self._view["deployment"] or self._look()["deployment"]
+        if view is None:
+            raise asking.not_deployed(self.name())
+        return Deployment(view)
+
+    # Asking it
+
+    def infer(
+        self,
+        tensor: Any,
+        timeout: float | None = None,
+        dataset: Any = None,
+        dataset_exclude: Any = None,
+        dataset_separator: Any = None,
+        *,
+        request_id: str | None = None,
+        shadow_wait_ms: int | None = None,
+    ) -> Any:
+        """Ask the champion. The answer has what the challengers said, if they were done in time.
+
+        Args:
+            tensor: Named tensors, as {"tensor": [[...]]}, with lists or arrays; or a DataFrame,
+                one input row a row, whose further columns are logged with it.
+            timeout: Seconds to wait for the champion.
+            dataset: This and the next two are taken for compatibility; only their defaults, all
+                columns, are known yet.
+            request_id: By which the logs know the request; made by the server if None.
+            shadow_wait_ms: How long the answer may wait for the challengers, in milliseconds; 0
+                does not wait. None: 1,000, or what a "joined" pipeline says.
+
+        Returns:
+            A list with one InferenceResult; or, for a DataFrame, a DataFrame with the columns
+            time, in.*, out.*, anomaly.count and out_<label>.*, whose `attrs` have "request_id"
+            and "challengers".
+
+        Raises:
+            InputMismatch: It does not fit the champion's inputs; the message says what does not.
+            NotDeployed: The pipeline does not run.
+            InferenceTimeout: No answer in time.
+            TypeError: `tensor` is neither.
+        """
+        asking.check_dataset(
+            dataset=dataset,
+            dataset_exclude=dataset_exclude,
+            dataset_separator=dataset_separator,
+        )
+        joined = any(step.mode == "joined" for step in self._deployed_steps)
+        if shadow_wait_ms is None and not joined:
+            # Asked of every pipeline: one without challengers has nobody to wait for.
+            shadow_wait_ms = limits.SHADOW_WAIT_DEFAULT_MS
+        request = Asking(
+            pipeline=self.name(),
+            timeout_s=timeout,
+            request_id=request_id,
+            shadow_wait_ms=shadow_wait_ms,
+        )
+        return request.ask(self._session, self.url(), tensor)
+
+    def infer_from_file(
+        self,
+        filename: str | os.PathLike[str],
+        timeout: float | None = None,
+        *,
+        request_id: str | None = None,
+        shadow_wait_ms: int | None = None,
+    ) -> list[InferenceResult] | pd.DataFrame:
+        """Ask the champion about what is in a file.
+
+        Args:
+            filename: A .json file with named tensors or a list of records, or an Arrow IPC file
+                (.arrow).
+
+        Returns:
+            A list with one InferenceResult for named tensors, else a DataFrame; see `infer`.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+            TypeError: Its name ends in something else.
+            MalformedRequest: It is not what its name says.
+        """
+        content = inference.read_file(Path(filename))
+        answer: list[InferenceResult] | pd.DataFrame = self.infer(
+            content, timeout, request_id=request_id, shadow_wait_ms=shadow_wait_ms
+        )
+        return answer
+
+    # Reading its log
+
+    def logs(self, limit: int = limits.LOGS_DEFAULT) -> LogEntries:
+        """Return the newest requests, one entry per model.
+
+        Args:
+            limit: How many requests.
+        """
+        found, more = records.fetch(self._session, self._route("logs"), limit)
+        return LogEntries.of(found, more=more)
+
+    def logs_shadow_deploy(self, limit: int = limits.LOGS_DEFAULT) -> ShadowLogEntries:
+        """Return the newest requests that had challengers, one entry per request."""
+        found, more = records.fetch(self._session, self._route("logs"), limit)
+        return ShadowLogEntries.of(found, more=more)
+
+    # Showing it
+
+    def __repr__(self) -> str:
+        return repr(
+            {
+                "name": self.name(),
+                "create_time": self.create_time(),
+                "definition": self.definition(),
+            }
+        )
+
+    def _row(self) -> dict[str, object]:
+        deployed = deployment.is_deployed(self._view["deployment"])
+        return {
+            "name": self.name(),
+            "created": self.create_time(),
+            "last_updated": self.last_update_time(),
+            "deployed": "(none)" if deployed is None else deployed,
+            "tags": ", ".join(map(str, self.tags())),
+            "steps": "; ".join(map(_step_text, self._steps)),
+        }
+
+    def _repr_html_(self) -> str:
+        return html.facts(self._row().items())
+
+
+class Pipelines(list[Pipeline]):
+    """A list of pipelines, newest first, that a notebook shows as a table."""
+
+    def _repr_html_(self) -> str:
+        headings = ("name", "created", "last_updated", "deployed", "tags", "steps")
+        lines = (pipeline._row().values() for pipeline in self)
+        return html.table(headings, (tuple(line) for line in lines), empty="pipelines")
+
+
+def list_pipelines(session: Session, workspace_id: int, name: str | None = None) -> Pipelines:
+    """Return the pipelines of a workspace, newest first; of one name only if `name` is given."""
+    query: dict[str, Any] = {"limit": limits.PAGE_ROWS_MAX}
+    if name is not None:
+        query["name"] = name
+    route = path("workspaces", workspace_id, "pipelines")
+    found = session.transport.call("GET", route, query=query).json()["pipelines"]
+    return Pipelines(Pipeline(session, view) for view in found)
+
+
+def _model(model: Model) -> Model:
+    if not isinstance(model, Model):
+        raise TypeError(
+            f"A step takes models as upload_model and get_model return them, got "
+            f"{type(model).__name__}."
+        )
+    return model
+
+
+def _step_text(step: Step) -> str:
+    return ", ".join([step.champion.name, *(f"{label} (shadow)" for label in step.labels())])

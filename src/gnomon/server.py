@@ -1,0 +1,384 @@
+"""The composition root: here, and only here, the parts are put together into processes.
+
+gnomon serve                      the supervisor (`serve`)
+python -m gnomon.server front     a front, with descriptors that the supervisor gave it
+python -m gnomon.server control   the control plane, likewise
+python -m gnomon.host.nursery     the nursery
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import fcntl
+import json
+import logging
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from gnomon.core import limits
+from gnomon.core.access import TOKEN_PREFIX, token_hash
+from gnomon.core.errors import Conflict, Invalid, ServerError
+from gnomon.http_access import allowed_hosts
+from gnomon.settings import Home, child_environment
+from gnomon.supervisor.children import Child
+from gnomon.supervisor.supervisor import Supervisor
+
+LOOPBACK = "127.0.0.1"
+CONTROL_PORT, FRONT_PORT = 8080, 8081
+_EXIT_LIFELINE = 70
+_LINES_SHOWN = 12
+
+# All that a process which runs models inherits. The threads must be bounded before numpy and
+# onnxruntime are imported: a nursery with threads cannot fork.
+NURSERY_ENVIRONMENT = {
+    "PATH": "/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeOptions:
+    """What `gnomon serve` may be told.
+
+    Attributes:
+        host: Address to bind; loopback only.
+        control_port: Of the control plane; None: the remembered one, 8080, or a free one.
+        front_port: Of the front; None: the remembered one, 8081, or a free one.
+        open_inference: Inference needs no token.
+        probe_timeout_s: How long an uploaded model may take to load and run once.
+    """
+
+    host: str = LOOPBACK
+    control_port: int | None = None
+    front_port: int | None = None
+    open_inference: bool = False
+    probe_timeout_s: float = limits.PROBE_TIMEOUT_S
+
+
+def serve(home: Home, options: ServeOptions) -> int:
+    """Run a server until SIGTERM or SIGINT; return the exit code.
+
+    Raises:
+        Invalid: The system is not Linux, or the address is not loopback.
+        Conflict: Another server runs in this home, or a port that was asked for is taken.
+    """
+    _check(options)
+    os.umask(0o077)
+    home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with home.server_lock.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Conflict(
+                f"A gnomon server runs in {home.root} already: 'gnomon status' shows it, "
+                "'gnomon down' ends it."
+            ) from None
+        for directory in (home.artifacts, home.inference_log, home.logs):
+            directory.mkdir(mode=0o700, exist_ok=True)
+        shutil.rmtree(home.run, ignore_errors=True)  # sockets of a server that was killed
+        home.run.mkdir(mode=0o700)
+        home.server_file.unlink(missing_ok=True)
+        _make_token(home)
+        control, front = _bind_ports(home, options)
+        with control, front:
+            return asyncio.run(_supervise(home, options, control, front))
+
+
+def _check(options: ServeOptions) -> None:
+    if sys.platform != "linux":
+        raise Invalid(
+            "'gnomon serve' needs Linux (memfd, subreaper, prctl). Elsewhere use Client(url)."
+        )
+    if options.host not in (LOOPBACK, "localhost", "::1"):
+        raise Invalid(
+            f"gnomon serves on loopback only, not on {options.host!r}: it has no TLS yet, and a "
+            "token must not cross a network in the clear. Put a TLS proxy in front of it."
+        )
+
+
+def _make_token(home: Home) -> None:
+    if not home.token_file.exists():
+        fresh = home.token_file.with_suffix(".new")
+        fresh.write_text(TOKEN_PREFIX + secrets.token_urlsafe(32) + "\n")
+        fresh.chmod(0o600)
+        fresh.replace(home.token_file)
+
+
+def _bind_ports(home: Home, options: ServeOptions) -> tuple[socket.socket, socket.socket]:
+    """Bind both ports: those asked for, else those of last time, else 8080 and 8081, else free."""
+    remembered: Mapping[str, int] = {}
+    if home.ports_file.exists():
+        remembered = json.loads(home.ports_file.read_text())
+    control = _bind(options.host, options.control_port, remembered.get("control", CONTROL_PORT))
+    front = _bind(options.host, options.front_port, remembered.get("front", FRONT_PORT))
+    ports = {"control": control.getsockname()[1], "front": front.getsockname()[1]}
+    home.ports_file.write_text(json.dumps(ports))
+    return control, front
+
+
+def _bind(host: str, wanted: int | None, usual: int) -> socket.socket:
+    family = socket.AF_INET6 if host == "::1" else socket.AF_INET
+    for port in (usual, 0) if wanted is None else (wanted,):
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            bound.bind((host, port))
+            bound.listen(limits.LISTEN_BACKLOG)
+        except OSError:
+            bound.close()
+            continue
+        bound.setblocking(False)
+        return bound
+    raise Conflict(f"Port {wanted} on {host} is taken; choose another or let gnomon choose.")
+
+
+def _url(bound: socket.socket) -> str:
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def nursery_command(orders: int, lifeline: int) -> tuple[Sequence[str], dict[str, str]]:
+    """Return the nursery's command and environment; -I: nothing of this one's gets in."""
+    command = [sys.executable, "-I", "-m", "gnomon.host.nursery", str(orders), str(lifeline)]
+    return command, NURSERY_ENVIRONMENT
+
+
+async def _supervise(
+    home: Home, options: ServeOptions, control: socket.socket, front: socket.socket
+) -> int:
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+    supervisor = Supervisor(
+        run_directory=home.run,
+        log_directory=home.logs,
+        nursery_command=nursery_command,
+        probe_timeout_s=options.probe_timeout_s,
+    )
+    urls = {"control_url": _url(control), "front_url": _url(front)}
+
+    def child(name: str, listener: socket.socket) -> tuple[Child, int]:
+        ready_read, ready_write = os.pipe()
+        descriptors = (listener.fileno(), supervisor.lifeline, ready_write)
+        command = [
+            *(sys.executable, "-m", "gnomon.server", name),
+            *("--home", str(home.root)),
+            *("--descriptors", ",".join(map(str, descriptors))),
+            *("--control-url", urls["control_url"], "--front-url", urls["front_url"]),
+            *(["--open-inference"] if options.open_inference else []),
+        ]
+        made = Child(
+            name=name,
+            prepare=lambda: (command, child_environment(), descriptors),
+            log_path=home.logs / f"{name}.log",
+        )
+        return made, ready_read
+
+    children = [child("front", front), child("control", control)]
+
+    def started() -> None:
+        _write_server_file(home, urls)
+        print(f"gnomon {version('gnomon')} serves at {urls['control_url']}", flush=True)
+
+    try:
+        code = await supervisor.run(
+            [made for made, _ in children], [ready for _, ready in children], started
+        )
+    finally:
+        home.server_file.unlink(missing_ok=True)
+    if code:
+        failed = next((made for made, _ in children if made.restarts), None)
+        raise ServerError(
+            f"The server did not start; its logs are in {home.logs}."
+            if failed is None
+            else f"The server did not start, because its process {failed.name!r} ended. "
+            f"The end of {failed.log_path}:\n{_last_lines(failed.log_path)}"
+        )
+    return code
+
+
+def _last_lines(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()
+    return "\n".join(lines[-_LINES_SHOWN:])
+
+
+def _write_server_file(home: Home, urls: Mapping[str, str]) -> None:
+    """Say where this server is; its start time tells it from another process of the same pid."""
+    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+    facts = {
+        **urls,
+        "pid": os.getpid(),
+        "pid_started": int(started),
+        "version": version("gnomon"),
+    }
+    fresh = home.server_file.with_suffix(".new")
+    fresh.write_text(json.dumps(facts, indent=1) + "\n")
+    fresh.chmod(0o600)
+    fresh.replace(home.server_file)
+
+
+# What follows runs in the children.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Child:
+    home: Home
+    listener: socket.socket
+    lifeline: int
+    ready: int
+    control_url: str
+    front_url: str
+    open_inference: bool
+
+    def tell_ready(self) -> None:
+        os.write(self.ready, b"r")
+
+    def end_with_supervisor(self, last: Callable[[], object] = lambda: None) -> None:
+        """End this process when the supervisor is gone, whatever else it is doing.
+
+        Args:
+            last: Called before, from another thread; must be quick.
+        """
+
+        def wait() -> None:
+            os.read(self.lifeline, 1)
+            last()
+            os._exit(_EXIT_LIFELINE)
+
+        threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+    def allowed_hosts(self) -> frozenset[str]:
+        ports = (int(url.rpartition(":")[2]) for url in (self.control_url, self.front_url))
+        return allowed_hosts(ports)
+
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Be a front or the control plane, as the supervisor said."""
+    parser = argparse.ArgumentParser(prog="gnomon.server")
+    parser.add_argument("role", choices=["front", "control"])
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--descriptors", required=True)
+    parser.add_argument("--control-url", required=True)
+    parser.add_argument("--front-url", required=True)
+    parser.add_argument("--open-inference", action="store_true")
+    parsed = parser.parse_args(arguments)
+    listener, lifeline, ready = map(int, parsed.descriptors.split(","))
+    logging.basicConfig(level=logging.INFO, format=_LOG_FORMAT)
+    # pyarrow imports pandas with its first array, which would stop a front for a second. Here it
+    # cannot: None makes the import fail, and pyarrow does without.
+    sys.modules["pandas"] = None  # type: ignore[assignment]
+    child = _Child(
+        home=Home(parsed.home),
+        listener=socket.socket(fileno=listener),
+        lifeline=lifeline,
+        ready=ready,
+        control_url=parsed.control_url,
+        front_url=parsed.front_url,
+        open_inference=parsed.open_inference,
+    )
+    (_front if parsed.role == "front" else _control)(child)
+
+
+def _front(child: _Child) -> None:
+    # The log encodes in a thread; the loop gets the interpreter back after 1 ms instead of 5.
+    sys.setswitchinterval(0.001)
+    import uvloop
+
+    from gnomon.front import app
+    from gnomon.log.writer import LogWriter
+
+    log = LogWriter(child.home.write_ahead(0))
+    child.end_with_supervisor(lambda: log.commit(limits.LOG_LAST_COMMIT_S))
+    try:
+        uvloop.run(
+            app.run(
+                0,
+                tcp_socket=child.listener,
+                order_socket_path=child.home.front_socket(0),
+                hosts_directory=child.home.run,
+                routing_file=child.home.routing_file,
+                log=log,
+                allowed_hosts=child.allowed_hosts(),
+                version=version("gnomon"),
+                on_ready=child.tell_ready,
+            )
+        )
+    finally:
+        log.close()
+
+
+def _control(child: _Child) -> None:
+    import uvicorn
+
+    from gnomon.api.app import create_app
+    from gnomon.api.server import ServerIdentity
+    from gnomon.backends.local import LocalBackend
+    from gnomon.control.plane import ControlPlane
+    from gnomon.front.client import FrontClient
+    from gnomon.log.reader import read
+    from gnomon.supervisor.client import SupervisorClient
+
+    child.end_with_supervisor()
+    home = child.home
+    backend = LocalBackend(
+        SupervisorClient(home.supervisor_socket),
+        {"front-0": FrontClient(home.front_socket(0))},
+        home.routing_file,
+    )
+    plane = ControlPlane.open(
+        database=home.database,
+        artifacts=home.artifacts,
+        backend=backend,
+        token_hash=token_hash(home.token_file.read_text().strip()),
+        front_url=child.front_url,
+        open_inference=child.open_inference,
+    )
+    identity = ServerIdentity(
+        version=version("gnomon"),
+        control_url=child.control_url,
+        front_url=child.front_url,
+        home=str(home.root),
+        pid=os.getppid(),
+    )
+    app = create_app(
+        plane,
+        identity=identity,
+        read_logs=read,
+        log_directory=home.inference_log,
+        allowed_hosts=child.allowed_hosts(),
+    )
+    config = uvicorn.Config(
+        app,
+        access_log=False,
+        lifespan="off",
+        log_config=None,
+        server_header=False,
+        timeout_graceful_shutdown=int(limits.CONTROL_DRAIN_TIMEOUT_S),
+    )
+    # uvicorn raises the signal again that stopped it; by default that would end the process
+    # before the database is closed.
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    plane.start()
+    child.tell_ready()  # the socket listens already: who connects now is answered in a moment
+    try:
+        uvicorn.Server(config).run(sockets=[child.listener])
+    finally:
+        plane.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""Fakes that behave as the real parts do, for tests of what is built on them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gnomon.core.deployment import (
+    HostSpec,
+    HostState,
+    HostStatus,
+    ProbeReport,
+    ProcessStatus,
+)
+from gnomon.core.errors import (
+    GnomonError,
+    HostUnavailable,
+    LimitReached,
+    Overloaded,
+    ServerUnreachable,
+)
+from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status
+from gnomon.core.model import Signature
+from gnomon.core.routing import RoutingTable, ServedModel
+from gnomon.core.tensors import Array, TensorSpec
+
+if TYPE_CHECKING:
+    from gnomon.front.channel import Receiver
+
+
+class FakeChannel:
+    """A `front.channel.Channel` whose model is a function of this process.
+
+    Args:
+        model: Whose observations it makes.
+        run: From inputs to outputs; a GnomonError that it raises fails the run.
+        holding: Runs wait for `release`.
+
+    Attributes:
+        run, holding: As given; may be changed.
+        connected: Set it to False to take the host away from the runs that follow.
+        queue_max: Runs held at most; those beyond are dropped.
+        runs: The inputs of every run so far.
+    """
+
+    def __init__(
+        self,
+        model: ServedModel,
+        run: Callable[..., tuple[Array, ...]],
+        *,
+        holding: bool = False,
+        queue_max: int = 1_000,
+    ) -> None:
+        self.model = model
+        self.connected = True
+        self.queue_max = queue_max
+        self.runs: list[tuple[Array, ...]] = []
+        self.run = run
+        self.holding = holding
+        self._held: list[tuple[tuple[Array, ...], float, Receiver, int]] = []
+
+    def submit(
+        self, tensors: tuple[Array, ...], deadline: float, receiver: Receiver, tag: int
+    ) -> None:
+        """Run the model now, or at `release`; see `front.channel.Channel`."""
+        if not self.connected:
+            gone = HostUnavailable(f"{self.model}: its host is not running; try again shortly.")
+            receiver.ended(tag, self._failure(Status.ERROR, gone))
+        elif len(self._held) >= self.queue_max:
+            full = Overloaded(f"{self.model}: its queue is full; try again shortly.")
+            receiver.ended(tag, self._failure(Status.DROPPED, full))
+        elif self.holding:
+            self._held.append((tensors, deadline, receiver, tag))
+        else:
+            self._end(tensors, receiver, tag)
+
+    def release(self) -> None:
+        """Run what waits."""
+        held, self._held = self._held, []
+        for tensors, _, receiver, tag in held:
+            self._end(tensors, receiver, tag)
+
+    def sweep(self, now: float) -> None:
+        """Give up what waits longer than it may."""
+        late = [run for run in self._held if run[1] <= now]
+        self._held = [run for run in self._held if run[1] > now]
+        for _, _, receiver, tag in late:
+            error = GnomonError(f"{self.model}: no answer within the deadline.")
+            receiver.ended(tag, self._failure(Status.TIMEOUT, error, code="inference_timeout"))
+
+    def lose_host(self) -> None:
+        """End what waits, as when the host dies."""
+        self.connected = False
+        held, self._held = self._held, []
+        for _, _, receiver, tag in held:
+            error = HostUnavailable(
+                f"{self.model}: its host ended while the request was under way."
+            )
+            receiver.ended(tag, self._failure(Status.ERROR, error))
+
+    def _end(self, tensors: tuple[Array, ...], receiver: Receiver, tag: int) -> None:
+        self.runs.append(tensors)
+        try:
+            outputs = self.run(*tensors)
+        except GnomonError as error:
+            receiver.ended(tag, self._failure(Status.ERROR, error))
+            return
+        observation = Observation(
+            model=self.model,
+            status=Status.OK,
+            outputs=outputs,
+            elapsed_ns=1_000,
+            time_us=time.time_ns() // 1000,
+        )
+        receiver.ended(tag, observation)
+
+    def _failure(self, status: Status, error: GnomonError, code: str = "") -> Observation:
+        return Observation(
+            model=self.model,
+            status=status,
+            error=error.message,
+            time_us=time.time_ns() // 1000,
+            code=code or error.code,
+        )
+
+
+class ListLog:
+    """An inference log in a list.
+
+    Attributes:
+        entries: Everything appended, in order.
+        commits: How often a commit was asked for.
+    """
+
+    def __init__(self) -> None:
+        self.entries: list[InferenceEntry | ObservationEntry] = []
+        self.commits = 0
+
+    def append(self, entry: InferenceEntry | ObservationEntry) -> bool:
+        """Take the entry."""
+        self.entries.append(entry)
+        return True
+
+    def commit(self, timeout_s: float) -> bool:  # noqa: ARG002
+        """Count the call."""
+        self.commits += 1
+        return True
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters of `front.control.FrontLog`."""
+        return {"appended": len(self.entries), "dropped": 0, "uncommitted": 0}
+
+    def inferences(self) -> list[InferenceEntry]:
+        """Return the entries of one kind."""
+        return [entry for entry in self.entries if isinstance(entry, InferenceEntry)]
+
+    def observations(self) -> list[ObservationEntry]:
+        """Return the entries of the other kind."""
+        return [entry for entry in self.entries if isinstance(entry, ObservationEntry)]
+
+
+SIGNATURE = Signature(
+    inputs=(TensorSpec(name="tensor", dtype="float32", shape=(None, 2)),),
+    outputs=(TensorSpec(name="out", dtype="float32", shape=(None, 1)),),
+)
+
+
+class FakeBackend:
+    """A `backends.base.Backend` without processes; any thread may use it.
+
+    Hosts are ready at once and every file is a model with `SIGNATURE`, unless a test says
+    otherwise, by the sha256 of the file:
+
+        backend.rejects(sha256, "not_onnx")      # the probe refuses it
+        backend.hosts_become(sha256, "failed")   # its hosts start like this from now on
+        backend.set_state(name, "ready")         # this host is like this from now on
+
+    Attributes:
+        orders: What was ordered, oldest first: ("start", host), ("stop", host),
+            ("publish", table version).
+        tables: Every published table, oldest first.
+        away: Nothing answers.
+        fronts_away: The fronts do not answer.
+        host_room: How many hosts fit.
+        unread: What `commit_logs` returns.
+    """
+
+    def __init__(self) -> None:
+        self.orders: list[tuple[str, str | int]] = []
+        self.tables: list[RoutingTable] = []
+        self.away = False
+        self.fronts_away = False
+        self.host_room = 100
+        self.unread: list[str] = []
+        self._changed = threading.Condition()
+        self._hosts: dict[str, HostStatus] = {}
+        self._rejected: dict[str, ProbeReport] = {}
+        self._first_states: dict[str, tuple[HostState, str | None]] = {}
+        self._pid = 10_000_000  # above what Linux gives
+
+    # What a test says and asks
+
+    def rejects(self, sha256: str, reason: str, message: str = "It is no model.") -> None:
+        """Let the probe refuse a file."""
+        self._rejected[sha256] = ProbeReport(reason=reason, message=message)
+
+    def hosts_become(self, sha256: str, state: HostState, reason: str | None = None) -> None:
+        """Let the hosts of a file be in this state as soon as they are started."""
+        self._first_states[sha256] = (state, reason)
+
+    def set_state(self, name: str, state: HostState, reason: str | None = None) -> None:
+        """Change the state of a host that was started."""
+        with self._changed:
+            status = self._hosts[name]
+            self._hosts[name] = replace(status, state=state, reason=reason)
+            self._changed.notify_all()
+
+    def lose_hosts(self) -> None:
+        """Forget every host, as a restart of the machine does."""
+        with self._changed:
+            self._hosts.clear()
+
+    @property
+    def table(self) -> RoutingTable | None:
+        """Return the last published table."""
+        with self._changed:
+            return self.tables[-1] if self.tables else None
+
+    def wait_until(self, true: Callable[[FakeBackend], bool], timeout_s: float = 5.0) -> bool:
+        """Wait until something is true of this backend; return whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: true(self), timeout_s)
+
+    # What the control plane asks
+
+    def start_host(self, spec: HostSpec) -> None:
+        """See `Backend`."""
+        with self._changed:
+            self._answer()
+            there = self._hosts.get(spec.name)
+            if there is not None and there.state != "failed":
+                return
+            if there is None and len(self._hosts) >= self.host_room:
+                raise LimitReached(f"{self.host_room} model hosts run already.")
+            state, reason = self._first_states.get(spec.sha256, ("ready", None))
+            self._pid += 1
+            self._hosts[spec.name] = HostStatus(
+                name=spec.name,
+                state=state,
+                pid=None if state in ("failed", "crash_looping") else self._pid,
+                restarts=0,
+                reason=reason,
+                spec=spec,
+            )
+            self._ordered("start", spec.name)
+
+    def stop_host(self, name: str) -> None:
+        """See `Backend`."""
+        with self._changed:
+            self._answer()
+            if self._hosts.pop(name, None) is not None:
+                self._ordered("stop", name)
+
+    def hosts(self) -> list[HostStatus]:
+        """See `Backend`."""
+        with self._changed:
+            self._answer()
+            return list(self._hosts.values())
+
+    def probe(self, path: Path, sha256: str) -> ProbeReport:
+        """See `Backend`."""
+        self._answer()
+        if not path.is_file():
+            return ProbeReport(reason="model_load_failed", message="The file is not there.")
+        return self._rejected.get(sha256, ProbeReport(signature=SIGNATURE))
+
+    def publish(self, table: RoutingTable) -> None:
+        """See `Backend`. Like a front, it ignores a table that is older than the one it has."""
+        with self._changed:
+            self._answer()
+            if self.fronts_away:
+                raise ServerUnreachable("The front does not answer.")
+            if not self.tables or table.version > self.tables[-1].version:
+                self.tables.append(table)
+                self._ordered("publish", table.version)
+
+    def commit_logs(self) -> list[str]:
+        """See `Backend`."""
+        self._answer()
+        return list(self.unread)
+
+    def front_stats(self) -> list[dict[str, Any]]:
+        """See `Backend`."""
+        self._answer()
+        return []
+
+    def processes(self) -> list[ProcessStatus]:
+        """See `Backend`."""
+        self._answer()
+        return [ProcessStatus(name="front-0", pid=None, state="stopped", restarts=0, log="")]
+
+    def _answer(self) -> None:
+        if self.away:
+            raise ServerUnreachable("The backend is away.")
+
+    def _ordered(self, what: str, about: str | int) -> None:
+        self.orders.append((what, about))
+        self._changed.notify_all()

@@ -1,0 +1,239 @@
+"""The command line: what it prints, its exit codes, and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+import gnomon
+from gnomon.settings import Home
+from tests.sdk.wire import Answer
+
+HEAVY = {"numpy", "pandas", "pyarrow", "urllib3", "fastapi", "sqlalchemy", "uvloop", "rich"}
+
+
+def test_help_is_there_at_once_and_loads_nothing_heavy():
+    code = "import sys; from gnomon.cli import main; main(['--help']); print(*sys.modules)"
+    took_s = []
+    for _ in range(5):
+        begun = time.monotonic()
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        took_s.append(time.monotonic() - begun)
+
+    assert {name.partition(".")[0] for name in done.stdout.split()} & HEAVY == set()
+    for command in ("serve", "demo", "status", "infer", "logs", "token", "down"):
+        assert f"\n  {command} " in done.stdout
+    assert min(took_s) < 0.3
+
+
+def test_the_version_is_said(run):
+    assert run("--version").out.startswith("gnomon 0.")
+
+
+def test_status_shows_processes_deployments_and_models(run, server):
+    shown = run("status")
+
+    assert shown.code == 0
+    for text in (server.url, "front-0  7", "/l", "pipeline cc-shadow: running", "champion",
+                 "challenger", "xgb", "fraud"):  # fmt: skip
+        assert text in shown.out
+    document = run("status", "--json").json()
+    assert document["processes"][0]["name"] == "front-0"
+    assert document["deployments"][0]["models"][1]["label"] == "xgb"
+    assert [model["name"] for model in document["models"]] == ["xgb", "lstm"]
+
+
+def test_an_inference_shows_every_model(run, server, tensors):
+    shown = run("infer", tensors, "--pipeline", "cc-shadow", "--request-id", "mine")
+
+    assert shown.code == 0
+    assert "request mine" in shown.out
+    assert "champion    lstm   ok      227 µs" in shown.out
+    assert "[array([[12.]])]" in shown.out
+    [result] = run("infer", tensors, "--pipeline", "cc-shadow", "--json").json()
+    assert result["outputs"][0]["Float"]["data"] == [12.0]
+    assert result["challengers"]["xgb"]["status"] == "ok"
+    assert result["request_id"]
+
+
+def test_records_are_answered_by_rows(run, server, tmp_path):
+    file = tmp_path / "rows.json"
+    file.write_text('[{"tensor": [1, 2, 3]}, {"tensor": [0, 0, 1]}]')
+
+    shown = run("infer", file, "--pipeline", "cc-shadow", "--workspace", "fraud")
+    assert shown.code == 0
+    assert "out.dense_1" in shown.out
+    document = run("infer", file, "--pipeline", "cc-shadow", "--json").json()
+    assert [row["out.dense_1"] for row in document["rows"]] == [[12.0], [2.0]]
+
+
+def test_logs_have_a_line_per_model(run, server, tensors):
+    for name in ("first", "second"):
+        run("infer", tensors, "--pipeline", "cc-shadow", "--request-id", name)
+
+    shown = run("logs", "cc-shadow", "--limit", 1)
+
+    assert shown.code == 0
+    lines = shown.out.splitlines()
+    assert lines[0].split() == ["time", "request", "model", "status", "elapsed", "output"]
+    assert [line.split()[3:6] for line in lines[1:3]] == [
+        ["second", "xgb", "ok"],
+        ["second", "lstm", "ok"],
+    ]
+    assert lines[3] == "There are older requests: --limit shows more."
+    entries = run("logs", "cc-shadow", "--json").json()
+    assert [entry["model_name"] for entry in entries] == ["xgb", "lstm"] * 2
+
+
+def test_what_models_say_is_shown_and_not_obeyed(run, server, tensors):
+    server.erring["xgb"] = "\x1b[2Jgone\x07"
+    run("infer", tensors, "--pipeline", "cc-shadow")
+
+    for shown in (run("infer", tensors, "--pipeline", "cc-shadow"), run("logs", "cc-shadow")):
+        assert "\x1b" not in shown.out
+        assert "�[2Jgone�" in shown.out
+
+
+def test_nan_is_null_in_json(run, server, tensors, tmp_path):
+    (tmp_path / "model.onnx").write_text("nan")
+    client = gnomon.Client(interactive=False)
+    client.set_current_workspace(client.get_workspace("fraud"))
+    model = client.upload_model("nan", tmp_path / "model.onnx")
+    client.build_pipeline("cc-nan").add_model_step(model).deploy()
+    run("infer", tensors, "--pipeline", "cc-nan")
+
+    assert run("logs", "cc-nan", "--json").json()[0]["outputs"] == [[[None]]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["logs", "nope"], 1, "no pipeline 'nope'"),
+        (["logs", "cc-shadow", "--workspace", "nope"], 1, "no workspace 'nope'"),
+        (["infer", "nowhere.json", "--pipeline", "cc-shadow"], 2, "no file 'nowhere.json'"),
+        (["infer", "a.csv", "--pipeline", "cc-shadow"], 2, "'.json' and '.arrow'"),
+        (["logs", "cc-shadow", "--limit", "0"], 2, "limit"),
+        (["infer"], 2, "FILE"),
+        (["bogus"], 2, "bogus"),
+        (["status", "--bogus"], 2, "--bogus"),
+    ],
+)
+def test_what_goes_wrong_has_an_exit_code_and_is_told(run, server, arguments, code, says):
+    shown = run(*arguments)
+    assert shown.code == code
+    assert says in shown.err
+    assert shown.out == ""
+    assert "Traceback" not in shown.err
+
+
+def test_errors_are_json_too(run, server):
+    shown = run("logs", "nope", "--json")
+    assert (shown.code, shown.out) == (1, "")
+    error = json.loads(shown.err)
+    assert error["error_code"] == "not_found"
+    assert "nope" in error["error"]
+
+    shown = run("logs", "--json")
+    assert (shown.code, shown.out) == (2, "")
+    assert json.loads(shown.err)["error_code"] == "wrong_usage"
+
+    server.answers["GET", "/v1/workspaces"] = lambda _: Answer(
+        409, {"detail": "Busy.", "error_code": "conflict", "request_id": "r", "details": {"a": 1}}
+    )
+    assert json.loads(run("logs", "x", "--json").err) == {
+        "error_code": "conflict",
+        "error": "Busy.",
+        "request_id": "r",
+        "details": {"a": 1},
+    }
+
+
+def test_a_pipeline_in_two_workspaces_has_to_be_told_apart(run, server):
+    client = gnomon.Client()
+    client.set_current_workspace(client.create_workspace("other"))
+    client.build_pipeline("cc-shadow")
+
+    shown = run("logs", "cc-shadow")
+    assert shown.code == 1
+    assert "workspaces fraud, other: choose with --workspace" in shown.err
+    assert run("logs", "cc-shadow", "--workspace", "other").code == 0
+
+
+@pytest.mark.parametrize("command", ["status", "down", "token", "logs"])
+def test_without_a_server_the_exit_code_is_3(run, tmp_path, monkeypatch, command):
+    monkeypatch.delenv("GNOMON_URL", raising=False)
+    more = ["any"] if command == "logs" else []
+
+    shown = run(command, *more, "--home", tmp_path)
+
+    assert shown.code == 3
+    assert str(tmp_path) in shown.err
+    assert os.listdir(tmp_path) == []
+    document = json.loads(run(command, *more, "--home", tmp_path, "--json").err)
+    assert document["error_code"] == "server_unreachable"
+
+
+def test_a_server_that_is_gone_is_exit_code_3_too(run, server):
+    server.__exit__()
+
+    assert run("status").code == 3
+
+
+def test_the_token_is_printed_alone(run, tmp_path):
+    Home(tmp_path).token_file.write_text("gno_secret\n")
+
+    assert run("token", "--home", tmp_path).out == "gno_secret\n"
+    assert run("token", "--home", tmp_path, "--json").json() == {"token": "gno_secret"}
+
+
+def test_elsewhere_than_on_linux_serve_says_in_one_line_what_it_needs(run, monkeypatch):
+    monkeypatch.setattr(sys, "platform", "win32")
+
+    shown = run("serve")
+
+    assert shown.code == 1
+    assert shown.err.count("\n") == 1
+    assert "needs Linux; this is win32" in shown.err
+
+
+def test_a_reader_that_has_enough_is_no_error(tmp_path):
+    command = f"{sys.executable} -m gnomon --help | head -c 1"
+
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30)
+
+    assert (done.stdout, done.stderr) == ("U", "")
+
+
+def test_serve_status_and_down_on_a_real_server(tmp_path):
+    home = tmp_path / "home"
+
+    def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "gnomon", *arguments, "--home", str(home)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+
+    # Given a server that a client started
+    client = gnomon.Client(home=home, interactive=False)
+    assert client.get_current_workspace().name()
+
+    # When the command line looks at it, it is there, and a second one is refused
+    status = command("status", "--json")
+    assert status.returncode == 0, status.stderr
+    assert json.loads(status.stdout)["control_url"] == client.api_endpoint
+    second = command("serve")
+    assert second.returncode == 1
+    assert "runs in" in second.stderr
+
+    # Then `down` ends it
+    down = command("down")
+    assert down.returncode == 0, down.stderr
+    assert command("status").returncode == 3
+    assert command("down").returncode == 3

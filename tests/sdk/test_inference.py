@@ -1,0 +1,295 @@
+"""Inference: dicts, DataFrames and files, and what comes back."""
+
+from __future__ import annotations
+
+import json
+import math
+import pprint
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from gnomon.core import limits
+from gnomon.core.errors import (
+    BodyTooLarge,
+    InputMismatch,
+    Invalid,
+    MalformedRequest,
+    NotDeployed,
+)
+from gnomon.sdk.inference import InferenceResult
+from tests.sdk.wire import FRONT
+
+ROW = [1.0, 2.0, 3.0]
+
+
+def asked(server):
+    return [seen for seen in server.requests if seen.path.startswith(FRONT)]
+
+
+def test_an_answer_is_the_champions_with_the_challengers_beside_it(shadow):
+    sent = {"tensor": [ROW, [0.5, 0.0, 0.0]]}
+
+    [result] = shadow.pipeline.infer(sent)
+
+    assert isinstance(result, InferenceResult)
+    assert sorted(result.raw) == [
+        "check_failures", "elapsed", "model_name", "model_version", "original_data", "outputs",
+        "pipeline_name", "shadow_data", "time",
+    ]  # fmt: skip
+    assert result.raw["original_data"] == sent == result.input_data()
+    np.testing.assert_array_equal(result.data()[0], [[12.0], [1.0]])
+    assert result.data()[0].dtype == np.float64
+    assert list(result.shadow_data()) == ["ccfraud-rf", "ccfraud-xgb"]
+    np.testing.assert_array_equal(result.shadow_data()["ccfraud-rf"][0], [[-6.0], [-0.5]])
+    assert result.model() == ("ccfraud-lstm", shadow.champion.version())
+    assert result.time_elapsed() == timedelta(microseconds=226.951)
+    assert datetime.now(UTC) - result.timestamp() < timedelta(minutes=1)
+    rf = result.challengers["ccfraud-rf"]
+    assert (rf.status, rf.error, rf.elapsed_ns) == ("ok", None, 226951)
+    assert rf.model_version == shadow.rf.version()
+    assert len(result.request_id) == 36
+
+
+def test_a_result_shows_itself_as_the_raw_answer(shadow):
+    [result] = shadow.pipeline.infer({"tensor": [ROW]})
+
+    assert repr(result) == f"InferenceResult({pprint.pformat(result.raw)})"
+    assert repr([result]).startswith("[InferenceResult({'check_failures': [],\n 'elapsed'")
+
+
+def test_arrays_are_taken_where_lists_are(shadow, server):
+    [result] = shadow.pipeline.infer({"tensor": np.array([ROW], np.float32)})
+    shadow.pipeline.infer({"tensor": [[np.float64(1), np.int64(2), 3]]})
+
+    assert result.data()[0].item() == 12.0
+    assert [seen.json() for seen in asked(server)] == [
+        {"tensor": [ROW]},
+        {"tensor": [[1.0, 2, 3]]},
+    ]
+
+
+def test_outputs_of_every_type_are_decoded():
+    def raw(tag, data, dim):
+        answer = dict.fromkeys(
+            ["check_failures", "elapsed", "model_name", "model_version", "original_data",
+             "pipeline_name", "shadow_data", "time"]
+        )  # fmt: skip
+        return InferenceResult(
+            {**answer, "outputs": [{tag: {"data": data, "dim": dim, "v": 1}}]}
+        ).data()[0]
+
+    assert raw("Int64", [2**63 - 1], [1, 1]).item() == 2**63 - 1
+    assert raw("Uint64", [2**64 - 1], [1]).item() == 2**64 - 1
+    assert raw("Bool", [True, False], [2]).tolist() == [True, False]
+    assert raw("String", ["a", "b"], [2, 1]).tolist() == [["a"], ["b"]]
+    assert raw("Double", [0.1], []).item() == 0.1
+    assert math.isnan(raw("Float", [None], [1]).item())
+    assert raw("Float", [], [0, 1]).shape == (0, 1)
+
+
+def test_the_wait_for_challengers_is_asked_for_and_can_be_left_out(shadow, server):
+    shadow.pipeline.infer({"tensor": [ROW]})
+    [result] = shadow.pipeline.infer({"tensor": [ROW]}, shadow_wait_ms=0)
+
+    first, second = asked(server)
+    assert first.headers["X-Gnomon-Shadow-Wait-Ms"] == "1000"
+    assert second.headers["X-Gnomon-Shadow-Wait-Ms"] == "0"
+    assert result.shadow_data() == {}
+    assert {one.status for one in result.challengers.values()} == {"pending"}
+
+
+def test_a_joined_pipeline_waits_as_it_was_told(shadow, server):
+    shadow.pipeline.add_shadow_deploy(
+        shadow.champion, [shadow.rf], mode="joined", shadow_wait_ms=50
+    ).deploy()
+
+    shadow.pipeline.infer({"tensor": [ROW]})
+
+    assert "X-Gnomon-Shadow-Wait-Ms" not in asked(server)[-1].headers
+
+
+def test_a_request_can_have_an_id_and_a_timeout_of_its_own(shadow, server):
+    [result] = shadow.pipeline.infer({"tensor": [ROW]}, timeout=2.5, request_id="mine-1")
+
+    assert result.request_id == "mine-1"
+    assert asked(server)[-1].headers["X-Gnomon-Timeout-Ms"] == "2500"
+    with pytest.raises(MalformedRequest):
+        shadow.pipeline.infer({"tensor": [ROW]}, request_id="not mine")
+    with pytest.raises(Invalid, match="more than 0 seconds"):
+        shadow.pipeline.infer({"tensor": [ROW]}, timeout=0)
+
+
+def test_an_inference_is_one_round_trip(shadow, server):
+    before = len(server.requests)
+
+    shadow.pipeline.infer({"tensor": [ROW]})
+    shadow.pipeline.infer(pd.DataFrame({"tensor": [ROW]}))
+
+    assert len(server.requests) == before + 2
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), np.float32("nan")])
+def test_what_json_cannot_carry_is_said_not_sent(shadow, server, value):
+    with pytest.raises(InputMismatch, match=r"NaN or an infinite value.*Fill or drop"):
+        shadow.pipeline.infer({"tensor": [[1.0, value, 2.0]]})
+    with pytest.raises(InputMismatch, match=r"Column 'tensor', row 1: .*NaN"):
+        shadow.pipeline.infer(pd.DataFrame({"tensor": [ROW, [1.0, value, 2.0]]}))
+    assert asked(server) == []
+
+
+@pytest.mark.parametrize("value", [None, float("nan"), pd.NA, pd.NaT])
+def test_a_missing_value_in_a_frame_is_said_not_sent(shadow, server, value):
+    frame = pd.DataFrame({"tensor": [ROW, ROW], "amount": pd.Series([1.0, value], dtype=object)})
+
+    with pytest.raises(InputMismatch, match="Column 'amount' has no value in row 1"):
+        shadow.pipeline.infer(frame)
+    assert asked(server) == []
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame(),
+        pd.DataFrame({"tensor": []}),
+        pd.DataFrame([[1.0]]),
+        pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]),
+        pd.DataFrame({"when": [pd.Timestamp("2026-01-01")]}),
+    ],
+    ids=["empty", "no rows", "no names", "one name twice", "dates"],
+)
+def test_a_frame_that_cannot_be_rows_is_refused(shadow, frame):
+    with pytest.raises(InputMismatch):
+        shadow.pipeline.infer(frame)
+
+
+@pytest.mark.parametrize("tensor", [[ROW], "text", None, np.zeros((1, 3))])
+def test_anything_else_is_a_type_error_that_says_what_is_taken(shadow, tensor):
+    with pytest.raises(TypeError, match=r"dict of named tensors.*or a pandas DataFrame; got"):
+        shadow.pipeline.infer(tensor)
+
+
+def test_a_body_that_is_too_large_is_refused_here(shadow, server):
+    rows = np.zeros((limits.INFER_BODY_BYTES_MAX // 12, 3))
+
+    with pytest.raises(BodyTooLarge, match="in several requests"):
+        shadow.pipeline.infer({"tensor": rows})
+    assert asked(server) == []
+
+
+def test_a_refusal_of_the_front_is_raised_with_its_request_id(shadow):
+    with pytest.raises(InputMismatch, match=r"shape \[\?, 3\]") as caught:
+        shadow.pipeline.infer({"tensor": [[1.0]]})
+    assert caught.value.request_id == "request-1"
+
+
+def test_a_pipeline_that_does_not_run_is_named(shadow, client):
+    shadow.pipeline.undeploy()
+
+    with pytest.raises(NotDeployed, match=r"'cc-shadow' is not deployed: call deploy\(\) first"):
+        shadow.pipeline.infer({"tensor": [ROW]})
+    with pytest.raises(NotDeployed, match="'never' is not deployed"):
+        client.build_pipeline("never").infer({"tensor": [ROW]})
+
+
+def test_a_frame_is_answered_by_a_frame(shadow, server):
+    frame = shadow.pipeline.infer(pd.DataFrame({"tensor": [ROW, ROW], "index": [7, 8]}))
+
+    assert list(frame.columns) == [
+        "time", "in.tensor", "in.index", "out.dense_1", "anomaly.count",
+        "out_ccfraud-rf.dense_1", "out_ccfraud-xgb.dense_1",
+    ]  # fmt: skip
+    assert frame["time"].dtype == "datetime64[ms]"
+    assert frame["out.dense_1"].tolist() == [[12.0], [12.0]]
+    assert frame["out_ccfraud-xgb.dense_1"].tolist() == [[3.0], [3.0]]
+    assert frame["in.index"].tolist() == [7, 8]
+    assert frame["anomaly.count"].tolist() == [0, 0]
+    assert len(frame.attrs["request_id"]) == 36
+    assert frame.attrs["challengers"]["ccfraud-rf"].status == "ok"
+    sent = asked(server)[-1]
+    assert sent.headers["Content-Type"] == "application/json; format=pandas-records"
+    assert sent.json() == [{"tensor": ROW, "index": 7}, {"tensor": ROW, "index": 8}]
+
+
+def test_a_frame_says_which_challenger_failed(shadow, server):
+    server.erring["ccfraud-rf"] = "It divided by zero."
+
+    frame = shadow.pipeline.infer(pd.DataFrame({"tensor": [ROW]}))
+
+    assert frame["out_ccfraud-rf.dense_1"].tolist() == [None]
+    assert frame.attrs["challengers"]["ccfraud-rf"].error == "It divided by zero."
+
+
+def test_columns_keep_their_types_on_the_way(shadow, server):
+    frame = pd.DataFrame(
+        {
+            "tensor": [np.array(ROW, np.float32)],
+            "count": np.array([2**53 + 1], np.int64),
+            "flag": [True],
+            "name": ["ä"],
+            "price": [0.1],
+        }
+    )
+
+    shadow.pipeline.infer(frame)
+
+    [row] = asked(server)[-1].json()
+    assert row == {"tensor": ROW, "count": 2**53 + 1, "flag": True, "name": "ä", "price": 0.1}
+    assert type(row["flag"]) is bool
+    assert type(row["count"]) is int
+
+
+def test_files_of_each_kind_are_read(shadow, tmp_path):
+    tensors = tmp_path / "tensors.json"
+    tensors.write_text(json.dumps({"tensor": [ROW]}))
+    records = tmp_path / "records.json"
+    records.write_text(json.dumps([{"tensor": ROW}, {"tensor": ROW}]))
+    table = pa.table({"tensor": pa.array([ROW, ROW, ROW], pa.list_(pa.float32()))})
+    file, stream = tmp_path / "file.arrow", tmp_path / "stream.arrow"
+    with pa.ipc.new_file(file, table.schema) as writer:
+        writer.write_table(table)
+    with pa.ipc.new_stream(stream, table.schema) as writer:
+        writer.write_table(table)
+
+    assert shadow.pipeline.infer_from_file(tensors)[0].data()[0].item() == 12.0
+    assert shadow.pipeline.infer_from_file(str(records))["out.dense_1"].tolist() == [[12.0]] * 2
+    assert len(shadow.pipeline.infer_from_file(file)) == 3
+    assert len(shadow.pipeline.infer_from_file(stream)) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "error", "says"),
+    [
+        ("a.csv", "1,2", TypeError, "only '.json' and '.arrow'"),
+        ("a", "{}", TypeError, "only '.json' and '.arrow'"),
+        ("a.json", None, FileNotFoundError, "There is no file"),
+        ("a.json", "{", MalformedRequest, "a.json is not JSON"),
+        ("a.json", "", MalformedRequest, "a.json is not JSON"),
+        ("a.json", "[" * 100_000, MalformedRequest, "a.json is not JSON"),
+        ("a.json", '{"tensor": [[NaN]]}', MalformedRequest, "NaN is not a JSON number"),
+        ("a.json", "3", MalformedRequest, "object of named tensors"),
+        ("a.json", "[]", MalformedRequest, "list of records"),
+        ("a.json", "[[1]]", MalformedRequest, "list of records"),
+        ("a.json", '[{"a": 1}, {"b": 1}]', MalformedRequest, r"record 1 has the keys \['b'\]"),
+        ("a.arrow", "not arrow", MalformedRequest, "not an Arrow IPC file"),
+        ("a.arrow", "", MalformedRequest, "not an Arrow IPC file"),
+    ],
+)
+def test_a_file_that_is_not_what_its_name_says_is_refused(
+    shadow, tmp_path, name, content, error, says
+):
+    file = tmp_path / name
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(error, match=says):
+        shadow.pipeline.infer_from_file(file)
+
+
+def test_columns_cannot_be_chosen_yet_and_that_is_said(shadow):
+    assert shadow.pipeline.infer({"tensor": [ROW]}, None, ["*"], None, None)
+    with pytest.raises(Invalid, match=r"dataset_exclude=.* not supported yet"):
+        shadow.pipeline.infer({"tensor": [ROW]}, dataset_exclude=["in"])
