@@ -72,7 +72,7 @@ def serve(home: Home, options: ServeOptions) -> int:
     """Run a server until SIGTERM or SIGINT; return the exit code.
 
     Raises:
-        Invalid: The system is not Linux, or the address is not loopback.
+        Invalid: The address is not loopback.
         Conflict: Another server runs in this home, or a port that was asked for is taken.
     """
     _check(options)
@@ -98,10 +98,6 @@ def serve(home: Home, options: ServeOptions) -> int:
 
 
 def _check(options: ServeOptions) -> None:
-    if sys.platform != "linux":
-        raise Invalid(
-            "'gnomon serve' needs Linux (memfd, subreaper, prctl). Elsewhere use Client(url)."
-        )
     if options.host not in (LOOPBACK, "localhost", "::1"):
         raise Invalid(
             f"gnomon serves on loopback only, not on {options.host!r}: it has no TLS yet, and a "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -202,7 +203,7 @@ def test_elsewhere_than_on_linux_serve_says_in_one_line_what_it_needs(run, monke
 
 
 def test_a_reader_that_has_enough_is_no_error(tmp_path):
-    command = f"{sys.executable} -m gnomon --help | head -c 1"
+    command = f"{shlex.quote(sys.executable)} -m gnomon --help | head -c 1"
 
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30)
 

@@ -123,15 +123,10 @@ def test_a_host_that_says_nothing_is_tried_again(server: FrontServer, monkeypatc
     assert server.infer(BODY).status == 200
 
 
-def test_answers_may_come_in_pieces_and_several_at_once(server: FrontServer):
-    # Given a host that keeps three answers and then sends them, cut where no frame ends
-    kept: list[bytes] = []
-
-    def answer(question: Frame) -> bytes | None:
-        kept.append(encode(doubles(question)))
-        if len(kept) < 3:
-            return None
-        data = b"".join(kept)
+def test_answers_may_come_in_pieces(server: FrontServer):
+    # Given a host whose answers are cut where nothing ends
+    def answer(question: Frame) -> bytes:
+        data = encode(doubles(question))
         for start in range(0, len(data) - 50, 7):
             host.send(data[start : start + 7])
         return data[start + 7 :]
@@ -155,7 +150,8 @@ def test_the_callers_of_a_host_that_dies_are_told_at_once(server: FrontServer):
     server.wait_connected(champion().host)
     with ThreadPoolExecutor(4) as pool:
         waiting = [pool.submit(server.infer, BODY) for _ in range(4)]
-        until(lambda: len(host.questions) == 4)
+        until(lambda: server.front.stats()["models"]["7"]["ccfraud"]["pending"] == 4)
+        until(lambda: host.questions)
         # When it is killed
         killed = time.monotonic()
         host.kill()
@@ -184,13 +180,12 @@ def test_a_hang_ends_at_the_deadline_that_the_caller_set(server: FrontServer):
     assert (answer.status, answer.json["error_code"]) == (504, "inference_timeout")
     assert 0.14 < time.monotonic() - asked < 1
     [question] = host.questions
-    assert 100 < question.number <= 150
+    assert 0 < question.number / 1e9 - asked <= 0.25
 
 
 def test_a_request_waiting_behind_others_is_not_sent_after_its_deadline(
-    server: FrontServer, monkeypatch
+    server: FrontServer,
 ):
-    monkeypatch.setattr(limits, "CHANNEL_WINDOW_REQUESTS", 1)
     gate = threading.Event()
 
     def answer(question: Frame) -> Frame:

@@ -1,4 +1,5 @@
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,8 @@ class Line:
         return decode(header, self._bytes.read(body_size(header))) if header else None
 
     def send(self, *tensors, request: int = 1, deadline_ms: int = 5_000) -> None:
-        self.socket.sendall(encode(Frame(Kind.RUN, request, deadline_ms, tensors)))
+        deadline_ns = time.monotonic_ns() + deadline_ms * 1_000_000
+        self.socket.sendall(encode(Frame(Kind.RUN, request, deadline_ns, tensors)))
 
     def run(self, *tensors, deadline_ms: int = 5_000) -> Frame | None:
         self.send(*tensors, deadline_ms=deadline_ms)

@@ -3,7 +3,7 @@
 Layout, little-endian:
 
     header   magic "GNM1" | u8 kind | u8 tensors | u16 reserved | u32 body bytes | u64 request
-             | u64 number (deadline in ms for RUN, elapsed ns for RESULT)
+             | u64 number (RUN: deadline, RESULT and FAILED: elapsed; nanoseconds)
     body     per tensor: u8 dtype | u8 rank | u16 reserved | u32 data bytes | u64 x rank | data
              text frames (HELLO, FAILED): UTF-8
 
@@ -51,7 +51,8 @@ class Frame:
 
     Attributes:
         request: Number by which an answer finds its question, unique per connection.
-        number: RUN: milliseconds until the deadline. RESULT, FAILED: elapsed nanoseconds.
+        number: RUN: the deadline in nanoseconds of the machine's monotonic clock, which front and
+            host share. RESULT, FAILED: elapsed nanoseconds.
         tensors: RUN and RESULT only.
         text: HELLO and FAILED only.
     """

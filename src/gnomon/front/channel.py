@@ -19,8 +19,9 @@ from gnomon.core.frames import Frame, FrameError, Kind, encode
 from gnomon.core.inference import Observation, Status
 from gnomon.core.routing import ServedModel
 from gnomon.core.tensors import Array, dtype_name
+from gnomon.front.batches import Batch, Receiver, Run, gather, join, split, takes_batches
+from gnomon.front.dialing import Dialer
 from gnomon.front.link import Link
-from gnomon.unix_sockets import connect
 
 _LOG = logging.getLogger("gnomon.front.channel")
 _CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
@@ -33,13 +34,6 @@ _CODES_OF_HOSTS = frozenset(
         errors.InferenceTimeout,
     )
 )
-
-
-class Receiver(Protocol):
-    """Who is told how a run ended."""
-
-    def ended(self, tag: int, observation: Observation) -> None:
-        """Take the observation; `tag` is what was given to `submit`. Called once for each run."""
 
 
 class Channel(Protocol):
@@ -68,24 +62,12 @@ class Channel(Protocol):
         """
 
 
-class _Run:
-    """A request on its way through a channel. `receiver` is None once it has been told."""
-
-    __slots__ = ("bytes", "deadline", "number", "receiver", "tag", "tensors")
-
-    def __init__(
-        self, number: int, tensors: tuple[Array, ...], deadline: float, receiver: Receiver, tag: int
-    ) -> None:
-        self.number = number
-        self.tensors = tensors
-        self.deadline = deadline
-        self.receiver: Receiver | None = receiver
-        self.tag = tag
-        self.bytes = sum(map(_size, tensors))
-
-
 class SocketChannel:
-    """One connection to one host over its unix socket, a request a frame.
+    """One connection to one host over its unix socket.
+
+    Whenever the host is idle it gets everything that waits, as one batch: no timer waits for a
+    batch to fill. A batch that fails with an error of the model is run again in halves, so that
+    one bad row fails only its own request.
 
     Args:
         model: The version that the host must say it has.
@@ -101,34 +83,35 @@ class SocketChannel:
         self._bytes_max = (
             limits.CHAMPION_QUEUE_BYTES_MAX if champion else limits.CHALLENGER_QUEUE_BYTES_MAX
         )
-        self._path = path
         self._name = str(model)
         self._loop = asyncio.get_running_loop()
-        self._link: Link | None = None
-        self._waiting: deque[_Run] = deque()
-        self._sent: dict[int, _Run] = {}  # also those given up: the host may still answer them
+        self._waiting: deque[Run] = deque()
+        self._again: deque[list[Run]] = deque()  # parts of a batch that failed
+        self._batch: Batch | None = None  # at the host
+        self._takes_batches = takes_batches(model.signature)
+        self._pump_due = False
+        self._count = 0  # of runs, wherever they are
         self._bytes = 0
         self._number = 0
         self._next_deadline = inf
-        self._retry_s = limits.HOST_RECONNECT_MIN_S
-        self._retry: asyncio.TimerHandle | None = None
-        self._connecting: asyncio.Task[None] | None = None
         self._connected = asyncio.Event()
         self._retired = self._closed = False
         self._complained = False
-        self._dial()
+        self._dialer = Dialer(path, self)
+        self._dialer.dial()
 
     # Use
 
     @property
     def connected(self) -> bool:
         """Say whether the host is there and has the right model version."""
-        return self._link is not None and self._link.greeted
+        link = self._dialer.link
+        return link is not None and link.greeted
 
     @property
     def idle(self) -> bool:
         """Say whether nobody waits for anything."""
-        return not any(run.receiver for run in (*self._sent.values(), *self._waiting))
+        return not any(run.receiver for run in self._runs())
 
     @property
     def closed(self) -> bool:
@@ -143,40 +126,40 @@ class SocketChannel:
         self, tensors: tuple[Array, ...], deadline: float, receiver: Receiver, tag: int
     ) -> None:
         """Run the model; see `Channel`."""
-        self._number += 1
-        run = _Run(self._number, tensors, deadline, receiver, tag)
-        count = len(self._sent) + len(self._waiting)
-        full = count >= self._requests_max or (
-            count > 0 and self._bytes + run.bytes > self._bytes_max
-        )
+        run = Run(tensors, deadline, receiver, tag)
         if not self.connected:
             self._tell(run, errors.HostUnavailable, "its host is not running; try again shortly")
-        elif full:
-            text = f"its queue is full ({count} requests); try again shortly"
+        elif self._count >= self._requests_max or (
+            self._count and self._bytes + run.bytes > self._bytes_max
+        ):
+            text = f"its queue is full ({self._count} requests); try again shortly"
             self._tell(run, errors.Overloaded, text, status=Status.DROPPED)
         else:
+            self._count += 1
             self._bytes += run.bytes
-            self._next_deadline = min(self._next_deadline, deadline)
+            if deadline < self._next_deadline:
+                self._next_deadline = deadline
             self._waiting.append(run)
-            self._pump()
+            self._pump_soon()
 
     def sweep(self, now: float) -> None:
         """Give up the runs whose deadline is over; called often."""
-        if self._link is not None and not self._link.greeted and now >= self._link.hello_due:
-            self._drop("said nothing")
+        link = self._dialer.link
+        if link is not None and not link.greeted and now >= link.hello_due:
+            link.drop("said nothing")
         if now < self._next_deadline:
             return
         self._next_deadline = inf
-        for run in (*self._sent.values(), *self._waiting):
+        for run in self._runs():
             if run.receiver is None:
                 continue
             if run.deadline <= now:
                 self._time_out(run)
             else:
                 self._next_deadline = min(self._next_deadline, run.deadline)
-        given_up = [run for run in self._waiting if run.receiver is None]
-        self._bytes -= sum(run.bytes for run in given_up)
-        self._waiting = deque(run for run in self._waiting if run.receiver is not None)
+        for given_up in [run for run in self._waiting if run.receiver is None]:
+            self._waiting.remove(given_up)
+            self._forget(given_up)
         if self._retired:
             self._close_if_drained()
 
@@ -188,37 +171,69 @@ class SocketChannel:
     def close(self) -> None:
         """Close now; what is under way ends with an error."""
         self._closed = True
-        if self._retry is not None:
-            self._retry.cancel()
-        if self._connecting is not None:
-            self._connecting.cancel()
+        self._dialer.close()
         self._lose("the server is stopping")
 
     # Sending
 
+    def _runs(self) -> list[Run]:
+        at_host = [] if self._batch is None else self._batch.runs
+        return [*at_host, *(run for part in self._again for run in part), *self._waiting]
+
+    def _forget(self, run: Run) -> None:
+        """Count a run no more: it is neither at the host nor waits."""
+        self._count -= 1
+        self._bytes -= run.bytes
+
+    def _pump_soon(self) -> None:
+        """Send what waits after this turn of the loop, together with what comes within it."""
+        if not self._pump_due and self._batch is None:
+            self._pump_due = True
+            self._loop.call_soon(self._pump)
+
     def _pump(self) -> None:
-        link = self._link
-        while self._waiting and len(self._sent) < limits.CHANNEL_WINDOW_REQUESTS:
+        self._pump_due = False
+        link = self._dialer.link
+        while self._batch is None and (self._again or self._waiting):
             if link is None or not link.writable:
                 return
-            run = self._waiting.popleft()
-            if run.receiver is None:  # given up within a sweep
-                self._bytes -= run.bytes
-                continue
-            left_ms = int((run.deadline - self._loop.time()) * 1000)
-            if left_ms < 1:  # too late to start
-                self._bytes -= run.bytes
-                self._time_out(run)
-                continue
-            try:
-                frame = encode(Frame(Kind.RUN, run.number, left_ms, run.tensors))
-            except FrameError as error:
-                self._bytes -= run.bytes
+            runs = self._in_time(self._next_runs())
+            if runs:
+                self._send(link, runs)
+
+    def _next_runs(self) -> list[Run]:
+        if self._again:
+            return self._again.popleft()
+        if not self._takes_batches:
+            return [self._waiting.popleft()]
+        return gather(
+            self._waiting, rows_max=limits.BATCH_ROWS_MAX, bytes_max=limits.BATCH_BYTES_MAX
+        )
+
+    def _in_time(self, runs: list[Run]) -> list[Run]:
+        """Return the runs that are wanted and not too late to start."""
+        now = self._loop.time()
+        wanted = [run for run in runs if run.receiver is not None and run.deadline > now]
+        if len(wanted) < len(runs):
+            for run in runs:
+                if run.receiver is None or run.deadline <= now:
+                    self._forget(run)
+                    self._time_out(run)
+        return wanted
+
+    def _send(self, link: Link, runs: list[Run]) -> None:
+        self._number += 1
+        # The latest deadline: a run that is late must not take the others with it.
+        deadline_ns = int(max([run.deadline for run in runs]) * 1e9)
+        try:
+            frame = encode(Frame(Kind.RUN, self._number, deadline_ns, join(runs)))
+        except FrameError as error:
+            for run in runs:
+                self._forget(run)
                 self._tell(run, errors.BodyTooLarge, f"the inputs are too large: {error}")
-                continue
-            run.tensors = ()
-            self._sent[run.number] = run
-            link.write(frame)
+            return
+        self._batch = Batch(self._number, runs)
+        link.write(frame)
 
     # What the link calls
 
@@ -231,7 +246,7 @@ class SocketChannel:
         if uuid != self.model.uuid:
             raise FrameError(f"has version {uuid[:64]!r} where {self.model.uuid} was expected")
         link.greeted = True
-        self._retry_s = limits.HOST_RECONNECT_MIN_S
+        self._dialer.met()
         self._complained = False
         self._connected.set()
 
@@ -241,41 +256,32 @@ class SocketChannel:
         Raises:
             FrameError: It answers nothing that was asked, or not as the signature says.
         """
-        run = self._sent.get(frame.request)
-        if run is None:
+        batch = self._batch
+        if batch is None or frame.request != batch.number:
             raise FrameError("answered a request that was not under way")
         if frame.number >= 2**63:
             raise FrameError("stated an impossible time")
         if frame.kind is Kind.RESULT:
             self._check_outputs(frame.tensors)
-        del self._sent[frame.request]
-        self._bytes -= run.bytes
+        self._batch = None
         if frame.kind is Kind.RESULT:
-            observation = Observation(
-                model=self.model,
-                status=Status.OK,
-                outputs=frame.tensors,
-                elapsed_ns=frame.number,
-                time_us=time.time_ns() // 1000,
-            )
-            self._deliver(run, observation)
+            self._succeed(batch, frame)
         else:
-            self._fail(run, frame)
+            self._fail(batch, frame)
+        self._pump_soon()
 
     def replies_read(self) -> None:
         """Go on after the answers of one read have been taken."""
-        if self._waiting:
-            self._pump()
-        elif self._retired:
+        if self._retired:
             self._close_if_drained()
 
     def writable_again(self) -> None:
         """Go on sending."""
-        self._pump()
+        self._pump_soon()
 
     def lost(self, link: Link, reason: str) -> None:
         """Note that a connection has ended."""
-        if link is self._link:
+        if link is self._dialer.link:
             self._lose(f"its host ended ({reason})" if reason else "its host ended")
 
     # Endings
@@ -288,29 +294,60 @@ class SocketChannel:
             if dtype_name(array) != spec.dtype:
                 raise FrameError(f"gave {dtype_name(array)} where {spec.dtype} is declared")
 
-    def _fail(self, run: _Run, frame: Frame) -> None:
+    def _succeed(self, batch: Batch, frame: Frame) -> None:
+        parts = split(frame.tensors, batch.runs)
+        if parts is None:
+            # Its first axis is not the row, whatever it declares: each request by itself from now.
+            self._takes_batches = False
+            self._again.extend([run] for run in batch.runs)
+            return
+        time_us = time.time_ns() // 1000
+        for run, outputs in zip(batch.runs, parts, strict=True):
+            self._forget(run)
+            observation = Observation(
+                model=self.model,
+                status=Status.OK,
+                outputs=outputs,
+                elapsed_ns=frame.number,
+                time_us=time_us,
+            )
+            self._deliver(run, observation)
+
+    def _fail(self, batch: Batch, frame: Frame) -> None:
         code, _, message = frame.text.partition(": ")
         if code not in _CODES_OF_HOSTS:
             code = errors.ModelFailed.code
         timeout = code == errors.InferenceTimeout.code
+        if len(batch.runs) > 1 and code == errors.ModelFailed.code:
+            self._halve(batch)
+            return
         text = message.translate(_CONTROL_CHARACTERS)[: limits.ERROR_TEXT_CHARS_MAX]
-        observation = Observation(
-            model=self.model,
-            status=Status.TIMEOUT if timeout else Status.ERROR,
-            error=f"{self._name}: {text or 'the model failed'}",
-            elapsed_ns=frame.number,
-            time_us=time.time_ns() // 1000,
-            code=code,
-        )
-        self._deliver(run, observation)
+        for run in batch.runs:
+            self._forget(run)
+            observation = Observation(
+                model=self.model,
+                status=Status.TIMEOUT if timeout else Status.ERROR,
+                error=f"{self._name}: {text or 'the model failed'}",
+                elapsed_ns=frame.number,
+                time_us=time.time_ns() // 1000,
+                code=code,
+            )
+            self._deliver(run, observation)
 
-    def _time_out(self, run: _Run) -> None:
+    def _halve(self, batch: Batch) -> None:
+        """Run a failed batch again in two parts: the host lives, one of the rows is bad."""
+        for run in batch.runs:
+            if run.receiver is None:
+                self._forget(run)
+        self._again.extendleft(part for part in reversed(batch.halves()) if part)
+
+    def _time_out(self, run: Run) -> None:
         text = "no answer within the deadline"
         self._tell(run, errors.InferenceTimeout, text, status=Status.TIMEOUT)
 
     def _tell(
         self,
-        run: _Run,
+        run: Run,
         error: type[errors.GnomonError],
         text: str,
         *,
@@ -325,7 +362,7 @@ class SocketChannel:
         )
         self._deliver(run, observation)
 
-    def _deliver(self, run: _Run, observation: Observation) -> None:
+    def _deliver(self, run: Run, observation: Observation) -> None:
         receiver, run.receiver = run.receiver, None
         run.tensors = ()
         if receiver is None:  # given up before
@@ -335,45 +372,17 @@ class SocketChannel:
         except Exception:
             _LOG.exception("%s: an observation was not taken", self._name)
 
-    # Connecting
-
-    def _dial(self) -> None:
-        self._retry = None
-        if self._link is None and not self._closed:
-            self._connecting = self._loop.create_task(self._connect())
-
-    async def _connect(self) -> None:
-        try:
-            # Without a timeout, which on a unix socket means: at once or not at all.
-            connection = connect(self._path, timeout_s=0.0)
-            self._link = link = Link(self)
-            await self._loop.create_unix_connection(lambda: link, sock=connection)
-        except OSError:
-            self._link = None
-            self._dial_later()
-        finally:
-            self._connecting = None
-
-    def _dial_later(self) -> None:
-        if self._closed or self._retry is not None:
-            return
-        self._retry = self._loop.call_later(self._retry_s, self._dial)
-        self._retry_s = min(self._retry_s * 2, limits.HOST_RECONNECT_MAX_S)
-
-    def _drop(self, reason: str) -> None:
-        if self._link is not None:
-            self._link.drop(reason)
+    # Losing the host
 
     def _lose(self, reason: str) -> None:
         """Drop the connection, end what is under way, and connect again."""
-        link, self._link = self._link, None
-        if link is not None:
-            link.abandon()
+        link = self._dialer.let_go()
         self._connected.clear()
-        runs = [*self._sent.values(), *self._waiting]
-        self._sent.clear()
+        runs = self._runs()
+        self._batch = None
+        self._again.clear()
         self._waiting.clear()
-        self._bytes = 0
+        self._count = self._bytes = 0
         self._next_deadline = inf
         for run in runs:
             self._tell(run, errors.HostUnavailable, f"{reason} while the request was under way")
@@ -383,14 +392,8 @@ class SocketChannel:
         if self._retired:
             self._close_if_drained()
         else:
-            self._dial_later()
+            self._dialer.dial_later()
 
     def _close_if_drained(self) -> None:
         if self.idle and not self._closed:
             self.close()
-
-
-def _size(array: Array) -> int:
-    if array.dtype.kind == "O":
-        return sum(map(len, array.flat)) + 4 * array.size
-    return array.nbytes

@@ -44,22 +44,15 @@ class Link(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._loop = asyncio.get_running_loop()
         self._buffer = bytearray()
-        self._outgoing: list[bytes] = []
         self.greeted = False
         self.hello_due = self._loop.time() + limits.HOST_HELLO_TIMEOUT_S
         self.writable = True
 
     def write(self, frame: bytes) -> None:
-        """Send a frame, together with the others of this turn of the loop."""
-        self._outgoing.append(frame)
-        if len(self._outgoing) == 1:
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        frames, self._outgoing = self._outgoing, []
+        """Send a frame."""
         if self._owner is not None:
             assert self._transport is not None
-            self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))
+            self._transport.write(frame)
 
     def drop(self, reason: str) -> None:
         """Close, because the host is not to be believed any more; the owner is told why."""

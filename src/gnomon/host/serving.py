@@ -14,10 +14,12 @@ from gnomon.core.frames import HEADER, Frame, FrameError, Kind, body_size, decod
 from gnomon.core.tensors import Array
 from gnomon.host.onnx_scan import Refused
 from gnomon.host.process import EXIT_DONE, EXIT_REFUSED, Descriptors, HostOrder, report
-from gnomon.host.session import RunFailed, RunStopped, Session
+from gnomon.host.session import RunFailed, RunOutOfMemory, RunStopped, Session
 
 _RECEIVE_BYTES = 256 * 1024
 _NEVER = float("inf")
+_TOO_LATE = "inference_timeout: the deadline was over before the run could start"
+_STOPPED = "inference_timeout: the run was stopped at its deadline"
 
 
 class Serving:
@@ -119,15 +121,19 @@ class Serving:
         if len(question.tensors) != len(session.signature.inputs):
             return Frame(Kind.FAILED, question.request, 0, text="model_failed: wrong input count")
         started_ns = time.monotonic_ns()
-        self._deadline = started_ns / 1e9 + question.number / 1e3
+        if started_ns > question.number:
+            return Frame(Kind.FAILED, question.request, 0, text=_TOO_LATE)
+        self._deadline = question.number / 1e9
         try:
             outputs = session.run(question.tensors)
+        except RunOutOfMemory as failure:
+            text = f"limit_reached: {failure}"
         except RunFailed as failure:
             text = f"model_failed: {failure}"
         except RunStopped:
-            text = "inference_timeout: the run was stopped at its deadline"
+            text = _STOPPED
         except MemoryError:
-            text = "model_failed: out of memory"
+            text = "limit_reached: the run needs more memory than its host may have"
         else:
             text = _unsendable(outputs)
         finally:

@@ -1,0 +1,240 @@
+"""Requests run as one: each caller gets exactly its own rows, whatever goes together."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gnomon.core import limits
+from gnomon.core.frames import Frame, Kind
+from gnomon.core.model import Signature
+from gnomon.front.batches import Run, gather, join, split, takes_batches
+from tests.front.conftest import FrontServer
+from tests.front.models import challenger, champion, route, spec
+from tests.front.stub_host import doubles
+from tests.waiting import until
+
+
+class Nobody:
+    def ended(self, tag, observation):
+        raise AssertionError("nobody is told")
+
+
+def run(*arrays: np.ndarray) -> Run:
+    return Run(arrays, 1.0, Nobody(), 0)
+
+
+ROWS = st.lists(st.integers(0, 5), min_size=1, max_size=12)
+WIDTHS = st.lists(st.sampled_from([1, 2]), min_size=1, max_size=12)
+
+
+@given(ROWS, st.integers(1, 12))
+def test_any_split_of_rows_into_requests_gives_each_its_own(sizes, rows_max):
+    # Given requests of different sizes whose values are all different
+    first, waiting = 0, deque()
+    for size in sizes:
+        values = np.arange(first, first + size * 2, dtype=np.float32).reshape(size, 2)
+        waiting.append(run(values))
+        first += size * 2
+    expected = [request.tensors[0] * 2 for request in waiting]
+    # When they are run in batches
+    got = []
+    while waiting:
+        runs = gather(waiting, rows_max=rows_max, bytes_max=10_000)
+        assert len(runs) == 1 or sum(request.rows for request in runs) <= rows_max
+        [inputs] = join(runs)
+        got += [outputs[0] for outputs in split((inputs * 2,), runs)]
+    # Then each has twice its own values, in its own shape
+    for mine, wanted in zip(got, expected, strict=True):
+        np.testing.assert_array_equal(mine, wanted)
+        assert mine.shape == wanted.shape
+
+
+@given(WIDTHS)
+def test_only_inputs_of_one_shape_go_together(widths):
+    waiting = deque(run(np.zeros((1, width), np.float32)) for width in widths)
+    while waiting:
+        runs = gather(waiting, rows_max=100, bytes_max=10_000)
+        assert len({request.tensors[0].shape[1] for request in runs}) == 1
+
+
+def test_a_batch_is_bounded_in_bytes_and_one_large_request_goes_alone():
+    waiting = deque(run(np.zeros((1, 100), np.float32)) for _ in range(10))
+    assert len(gather(waiting, rows_max=100, bytes_max=1_000)) == 2
+    assert len(gather(waiting, rows_max=100, bytes_max=100)) == 1
+
+
+def test_several_inputs_and_outputs_stay_together():
+    runs = [run(np.full((n, 2), n), np.full((n,), 10 * n)) for n in (1, 2)]
+    left, right = join(runs)
+    assert (left.shape, right.tolist()) == ((3, 2), [10, 20, 20])
+    parts = split((left, right), runs)
+    assert [(a[0, 0], b[0]) for a, b in parts] == [(1, 10), (2, 20)]
+
+
+def test_texts_are_joined_too():
+    runs = [run(np.array([text], dtype=object)) for text in ("a", "é")]
+    assert join(runs)[0].tolist() == ["a", "é"]
+
+
+def test_outputs_without_a_row_for_each_are_not_split():
+    runs = [run(np.zeros((1, 2))), run(np.zeros((1, 2)))]
+    assert split((np.zeros((2, 1)),), runs) is not None
+    assert split((np.zeros((1, 2)),), runs) is None
+    assert split((np.array(1.0),), runs) is None
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "answer"),
+    [
+        ([(None, 2)], [(None, 1)], True),
+        ([(None, 2), (None,)], [(None,)], True),
+        ([(1, 2)], [(None, 1)], False),
+        ([(None, 2)], [(1, 1)], False),
+        ([(None, 2)], [()], False),
+        ([()], [(None,)], False),
+        ([], [(None,)], False),
+    ],
+)
+def test_a_model_takes_batches_if_it_leaves_every_first_axis_open(inputs, outputs, answer):
+    signature = Signature(
+        inputs=tuple(spec(f"x{i}", shape=shape) for i, shape in enumerate(inputs)),
+        outputs=tuple(spec(f"y{i}", shape=shape) for i, shape in enumerate(outputs)),
+    )
+    assert takes_batches(signature) is answer
+
+
+def body(number: float) -> dict[str, object]:
+    return {"tensor": [[number, 0]]}
+
+
+def held(server: FrontServer, answer, served=None):
+    """A host whose first answer waits for a gate, so that what comes meanwhile queues."""
+    gate = threading.Event()
+
+    def gated(question: Frame):
+        gate.wait(10)
+        return answer(question)
+
+    host = server.host(served or champion(), gated)
+    return host, gate
+
+
+def ask_together(server: FrontServer, host, gate, numbers):
+    """Have one request at the host and the others waiting; then let the host go on."""
+    with ThreadPoolExecutor(len(numbers) + 1) as pool:
+        first = pool.submit(server.infer, body(0))
+        until(lambda: host.questions)
+        calls = [pool.submit(server.infer, body(number)) for number in numbers]
+        tallies = server.front.stats
+        until(
+            lambda: (
+                sum(
+                    tally["pending"]
+                    for models in tallies()["models"].values()
+                    for tally in models.values()
+                )
+                == len(numbers) + 1
+            )
+        )
+        gate.set()
+        assert first.result().status == 200
+        return [call.result() for call in calls]
+
+
+def test_all_that_waits_when_a_host_is_idle_is_one_run(server: FrontServer):
+    host, gate = held(server, doubles)
+    server.route(route(champion()))
+    server.wait_connected(champion().host)
+
+    answers = ask_together(server, host, gate, range(1, 9))
+
+    assert [a.json[0]["outputs"][0]["Float"]["data"] for a in answers] == [
+        [2.0 * number, 0.0] for number in range(1, 9)
+    ]
+    assert len(host.questions) == 2
+    assert host.questions[1].tensors[0].shape == (8, 2)
+
+
+def test_one_bad_row_fails_only_its_own_request(server: FrontServer):
+    def answer(question: Frame) -> Frame:
+        if (question.tensors[0] == 5).any():
+            return Frame(Kind.FAILED, question.request, 1, text="model_failed: five")
+        return doubles(question)
+
+    host, gate = held(server, answer)
+    server.route(route(champion()))
+    server.wait_connected(champion().host)
+
+    answers = ask_together(server, host, gate, range(1, 9))
+
+    assert [answer.status for answer in answers] == [200] * 4 + [422] + [200] * 3
+    assert "five" in answers[4].json["error"]
+
+
+def test_a_batch_that_ran_out_of_memory_is_not_run_again(server: FrontServer):
+    def answer(question: Frame) -> Frame:
+        if len(question.tensors[0]) > 1:
+            return Frame(Kind.FAILED, question.request, 1, text="limit_reached: too much")
+        return doubles(question)
+
+    host, gate = held(server, answer)
+    server.route(route(champion()))
+    server.wait_connected(champion().host)
+
+    answers = ask_together(server, host, gate, range(1, 4))
+
+    assert {answer.status for answer in answers} == {422}
+    assert len(host.questions) == 2
+
+
+def test_a_model_whose_outputs_are_no_rows_runs_request_by_request(server: FrontServer):
+    def answer(question: Frame) -> Frame:
+        total = question.tensors[0].sum(axis=0, keepdims=True)
+        return Frame(Kind.RESULT, question.request, 1, (total,))
+
+    host, gate = held(server, answer)
+    server.route(route(champion()))
+    server.wait_connected(champion().host)
+
+    answers = ask_together(server, host, gate, range(1, 4))
+
+    assert [a.json[0]["outputs"][0]["Float"]["data"][0] for a in answers] == [1.0, 2.0, 3.0]
+    assert [len(question.tensors[0]) for question in host.questions] == [1, 3, 1, 1, 1]
+
+
+def test_a_challenger_batches_by_itself(server: FrontServer):
+    fast = server.host(champion(), doubles)
+    slow, gate = held(server, doubles, challenger("rf"))
+    server.route(route(champion(), challenger("rf")))
+    server.wait_connected(champion().host)
+    server.wait_connected(challenger("rf").host)
+
+    for number in range(6):
+        assert server.infer(body(number)).status == 200
+    gate.set()
+
+    until(
+        lambda: (
+            server.front.stats()["models"][str(route(champion()).deployment_id)]["rf"]["ok"] == 6
+        )
+    )
+    assert len(fast.questions) == 6
+    assert [len(question.tensors[0]) for question in slow.questions] == [1, 5]
+
+
+def test_a_batch_is_bounded_in_rows(server: FrontServer, monkeypatch):
+    monkeypatch.setattr(limits, "BATCH_ROWS_MAX", 3)
+    host, gate = held(server, doubles)
+    server.route(route(champion()))
+    server.wait_connected(champion().host)
+
+    ask_together(server, host, gate, range(1, 9))
+
+    assert [len(question.tensors[0]) for question in host.questions] == [1, 3, 3, 2]
