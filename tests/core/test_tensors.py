@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from gnomon.core.errors import InputMismatch
-from gnomon.core.tensors import TensorSpec, array_of, cast, conform, dtype_name, widest
+from gnomon.core.tensors import (
+    TensorSpec,
+    array_of,
+    cast,
+    conform,
+    dtype_name,
+    float32_rows,
+    widest,
+)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +144,31 @@ def test_a_shape_that_does_not_fit_is_named_with_both_sides():
 def test_a_column_of_plain_values_feeds_an_input_of_one_value_a_row():
     spec = TensorSpec(name="area", dtype="float32", shape=(None, 1))
     assert conform(np.array([1, 2]), spec, name="area", model="m@1").tolist() == [[1.0], [2.0]]
+
+
+ROWS = [[0.1, -2.5], [1e30, 3.0]]
+
+
+def test_rows_of_floats_take_the_short_way_to_the_same_array():
+    spec = TensorSpec(name="x", dtype="float32", shape=(None, 2))
+    long_way = conform(array_of(ROWS, name="x"), spec, name="x", model="m@1")
+
+    short_way = float32_rows(ROWS, 2)
+
+    assert short_way.dtype == long_way.dtype
+    assert short_way.tobytes() == long_way.tobytes()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *([[0.1]], [[0.1, 0.2], [0.3]], [[0.1, 1]], [[0.1, True]], [[0.1, "1"]], [[0.1, None]]),
+        *([0.1, 0.2], [[[0.1, 0.2]]], [[1e39, 0.0]], [], "text", None, {"a": 1.0}, [(0.1, 0.2)]),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:overflow")
+def test_everything_else_takes_the_long_way(value):
+    assert float32_rows(value, 2) is None
 
 
 def test_the_same_type_is_not_copied():

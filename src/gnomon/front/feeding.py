@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gnomon.core.binding import bind, refuse_unknown, resolve
 from gnomon.core.errors import InputMismatch
 from gnomon.core.routing import Route, ServedModel
-from gnomon.core.tensors import Array, cast, widest
+from gnomon.core.tensors import Array, TensorSpec, cast, widest
 from gnomon.front.codecs.columns import Columns
 
 _PLANS_MAX = 64  # callers of one route send few different sets of columns
@@ -56,6 +56,7 @@ class Feeding:
         self._route = route
         self._champion = str(route.champion)
         self._challengers = tuple(str(model) for model in route.challengers)
+        self._float32_width = _float32_width(route.champion)
         self._plans: dict[tuple[bool, tuple[str, ...]], Plan] = {}
 
     def plan(self, columns: Columns, *, strict: bool) -> Plan:
@@ -82,6 +83,10 @@ class Feeding:
         Raises:
             InputMismatch: A column does not fit.
         """
+        if self._float32_width is not None:
+            array = columns.float32_rows(plan.champion[0], self._float32_width)
+            if array is not None:
+                return (array,)
         signature = self._route.champion.signature
         return bind(columns, signature, plan.champion, model=self._champion)
 
@@ -165,6 +170,14 @@ class Feeding:
 
 def _resolve(columns: Columns, model: ServedModel) -> tuple[str, ...]:
     return resolve(columns, model.signature, model.tensor_fields, model=str(model))
+
+
+def _float32_width(model: ServedModel) -> int | None:
+    """Return the width if all that a model takes is rows of float32."""
+    match model.signature.inputs:
+        case (TensorSpec(dtype="float32", shape=(None, int(width))),):
+            return width
+    return None
 
 
 def _same_inputs(model: ServedModel, champion: ServedModel) -> bool:

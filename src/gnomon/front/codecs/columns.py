@@ -9,7 +9,7 @@ import orjson
 
 from gnomon.core import limits
 from gnomon.core.errors import InputMismatch
-from gnomon.core.tensors import Array, array_of
+from gnomon.core.tensors import Array, array_of, float32_rows
 
 
 class Columns(Mapping[str, Array]):
@@ -41,6 +41,10 @@ class Columns(Mapping[str, Array]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def float32_rows(self, name: str, width: int) -> Array | None:
+        """Return a column as float32 [?, width] if that takes one pass; see `core/tensors.py`."""
+        return float32_rows(self._values[name], width)
 
     def loggable(self, name: str) -> Array:
         """Return a column that feeds no model: as it is, or as JSON texts if it is no tensor.
