@@ -1,0 +1,3 @@
+from gnomon.server.children import main
+
+main()
