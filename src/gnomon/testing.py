@@ -29,7 +29,7 @@ from gnomon.core.routing import RoutingTable, ServedModel
 from gnomon.core.tensors import Array, TensorSpec
 
 if TYPE_CHECKING:
-    from gnomon.front.channel import Receiver
+    from gnomon.front.batches import Receiver
 
 
 class FakeChannel:
@@ -43,6 +43,7 @@ class FakeChannel:
     Attributes:
         run, holding: As given; may be changed.
         connected: Set it to False to take the host away from the runs that follow.
+        trusted: Set it to False to have nobody wait for it.
         queue_max: Runs held at most; those beyond are dropped.
         runs: The inputs of every run so far.
     """
@@ -57,6 +58,7 @@ class FakeChannel:
     ) -> None:
         self.model = model
         self.connected = True
+        self.trusted = True
         self.queue_max = queue_max
         self.runs: list[tuple[Array, ...]] = []
         self.run = run

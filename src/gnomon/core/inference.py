@@ -19,6 +19,7 @@ class Status(StrEnum):
     TIMEOUT = "timeout"  # no answer before its deadline
     DROPPED = "dropped"  # its queue was full
     SCHEMA = "schema"  # the input does not fit what it declares
+    SKIPPED = "skipped"  # its breaker was open: it had failed too often in a row
     PENDING = "pending"  # still running when the answer left
     LOST = "lost"  # the front died before it ended
 

@@ -125,10 +125,10 @@ def array_of(value: object, *, name: str) -> Array:
         array = np.array(value, dtype=object if kind is str else None)
     except (ValueError, OverflowError) as error:
         raise _ragged(name) from error
+    if kinds == {int} and array.dtype.kind not in "iu":
+        array = _uint64(value, name)  # numpy makes floats of 0 beside 2^63
     if array.dtype.kind == "O" and kind is not str:
-        raise InputMismatch(
-            f"Column {name!r} holds an integer that fits no 64-bit type.", column=name
-        )
+        raise _too_large(name)
     if kind is str and not _all_text(array):
         raise _ragged(name)
     if array.ndim > limits.TENSOR_RANK_MAX or array.size > limits.TENSOR_ELEMENTS_MAX:
@@ -138,6 +138,17 @@ def array_of(value: object, *, name: str) -> Array:
             column=name,
         )
     return array
+
+
+def _uint64(value: object, name: str) -> Array:
+    try:
+        return np.array(value, dtype=np.uint64)
+    except OverflowError:
+        raise _too_large(name) from None
+
+
+def _too_large(name: str) -> InputMismatch:
+    return InputMismatch(f"Column {name!r} holds an integer that fits no 64-bit type.", column=name)
 
 
 _KIND_NAMES = {

@@ -105,6 +105,11 @@ class Front:
         """Return what `client.FrontClient.stats` says."""
         return {
             "connected": {name: channel.connected for name, channel in self._channels.items()},
+            "breakers": {
+                name: channel.breaker.state
+                for name, channel in self._channels.items()
+                if channel.breaker is not None
+            },
             "requests": self._router.requests,
             "log": self._log.stats(),
             "models": {

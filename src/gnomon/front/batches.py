@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from typing import Protocol
 
@@ -10,6 +11,8 @@ import numpy as np
 from gnomon.core.inference import Observation
 from gnomon.core.model import Signature
 from gnomon.core.tensors import Array
+
+_LOG = logging.getLogger("gnomon.front.channel")
 
 
 class Receiver(Protocol):
@@ -48,17 +51,30 @@ class Run:
             self.shape = tuple(array.shape[1:] for array in tensors)
             self.rows = len(tensors[0]) if tensors and tensors[0].ndim else 1
 
+    def end(self, observation: Observation) -> None:
+        """Tell the receiver how the run ended, unless it has been told."""
+        receiver, self.receiver = self.receiver, None
+        self.tensors = ()
+        if receiver is None:
+            return
+        try:
+            receiver.ended(self.tag, observation)
+        except Exception:
+            _LOG.exception("%s: an observation was not taken", observation.model)
+
 
 class Batch:
     """Runs that are at the host.
 
     Attributes:
         number: The frame's.
+        failed: It has been counted as a failure: its deadline passed, or its host died.
     """
 
-    __slots__ = ("number", "runs")
+    __slots__ = ("failed", "number", "runs")
 
     def __init__(self, number: int, runs: list[Run]) -> None:
+        self.failed = False
         self.number = number
         self.runs = runs
 

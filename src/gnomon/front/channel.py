@@ -18,22 +18,14 @@ from gnomon.core import errors, limits
 from gnomon.core.frames import Frame, FrameError, Kind, encode
 from gnomon.core.inference import Observation, Status
 from gnomon.core.routing import ServedModel
-from gnomon.core.tensors import Array, dtype_name
+from gnomon.core.tensors import Array
 from gnomon.front.batches import Batch, Receiver, Run, gather, join, split, takes_batches
+from gnomon.front.breaker import Breaker
 from gnomon.front.dialing import Dialer
 from gnomon.front.link import Link
+from gnomon.front.outcomes import check_outputs, code_of, failed, not_run
 
 _LOG = logging.getLogger("gnomon.front.channel")
-_CONTROL_CHARACTERS = dict.fromkeys((*range(32), 127), " ")
-_CODES_OF_HOSTS = frozenset(
-    error.code
-    for error in (
-        errors.InputMismatch,
-        errors.ModelFailed,
-        errors.LimitReached,
-        errors.InferenceTimeout,
-    )
-)
 
 
 class Channel(Protocol):
@@ -49,6 +41,10 @@ class Channel(Protocol):
     def connected(self) -> bool:
         """Say whether the model's host is there."""
 
+    @property
+    def trusted(self) -> bool:
+        """Say whether an answer may be waited for: the model has not failed again and again."""
+
     def submit(
         self, tensors: tuple[Array, ...], deadline: float, receiver: Receiver, tag: int
     ) -> None:
@@ -57,7 +53,8 @@ class Channel(Protocol):
         Args:
             tensors: One array per input, as the signature declares them.
             deadline: Loop time after which the run is given up.
-            receiver: Told how it ended: ok; dropped, when the queue is full; timeout; error.
+            receiver: Told how it ended: ok; dropped, when the queue is full; timeout; error;
+                skipped, when the breaker of a challenger is open.
             tag: Handed back to the receiver.
         """
 
@@ -89,6 +86,7 @@ class SocketChannel:
         self._again: deque[list[Run]] = deque()  # parts of a batch that failed
         self._batch: Batch | None = None  # at the host
         self._takes_batches = takes_batches(model.signature)
+        self.breaker = None if champion else Breaker()  # a champion is always asked
         self._pump_due = False
         self._count = 0  # of runs, wherever they are
         self._bytes = 0
@@ -118,6 +116,11 @@ class SocketChannel:
         """Say whether it was closed, or has drained after it was retired."""
         return self._closed
 
+    @property
+    def trusted(self) -> bool:
+        """Say whether the breaker is closed."""
+        return self.breaker is None or self.breaker.state == "closed"
+
     async def wait_connected(self) -> None:
         """Wait until the host is there."""
         await self._connected.wait()
@@ -128,12 +131,14 @@ class SocketChannel:
         """Run the model; see `Channel`."""
         run = Run(tensors, deadline, receiver, tag)
         if not self.connected:
-            self._tell(run, errors.HostUnavailable, "its host is not running; try again shortly")
+            run.end(not_run(self.model, "its host is not running; try again shortly."))
+        elif self.breaker is not None and not self.breaker.allows(self._loop.time()):
+            run.end(not_run(self.model, self._why_skipped(), status=Status.SKIPPED))
         elif self._count >= self._requests_max or (
             self._count and self._bytes + run.bytes > self._bytes_max
         ):
-            text = f"its queue is full ({self._count} requests); try again shortly"
-            self._tell(run, errors.Overloaded, text, status=Status.DROPPED)
+            text = f"its queue is full ({self._count} requests); try again shortly."
+            run.end(not_run(self.model, text, status=Status.DROPPED, error=errors.Overloaded))
         else:
             self._count += 1
             self._bytes += run.bytes
@@ -141,6 +146,14 @@ class SocketChannel:
                 self._next_deadline = deadline
             self._waiting.append(run)
             self._pump_soon()
+
+    def _why_skipped(self) -> str:
+        assert self.breaker is not None
+        left_s = self.breaker.pause_left_s(self._loop.time())
+        return (
+            f"it was not run, after {self.breaker.failures} failed runs in a row; "
+            f"the next try is in {left_s:.0f} s."
+        )
 
     def sweep(self, now: float) -> None:
         """Give up the runs whose deadline is over; called often."""
@@ -157,6 +170,9 @@ class SocketChannel:
                 self._time_out(run)
             else:
                 self._next_deadline = min(self._next_deadline, run.deadline)
+        batch = self._batch
+        if batch is not None and not any(run.receiver for run in batch.runs):
+            self._note_failure(batch)
         for given_up in [run for run in self._waiting if run.receiver is None]:
             self._waiting.remove(given_up)
             self._forget(given_up)
@@ -230,7 +246,8 @@ class SocketChannel:
         except FrameError as error:
             for run in runs:
                 self._forget(run)
-                self._tell(run, errors.BodyTooLarge, f"the inputs are too large: {error}")
+                text = f"the inputs are too large: {error}."
+                run.end(not_run(self.model, text, error=errors.BodyTooLarge))
             return
         self._batch = Batch(self._number, runs)
         link.write(frame)
@@ -262,7 +279,7 @@ class SocketChannel:
         if frame.number >= 2**63:
             raise FrameError("stated an impossible time")
         if frame.kind is Kind.RESULT:
-            self._check_outputs(frame.tensors)
+            check_outputs(self.model, frame.tensors)
         self._batch = None
         if frame.kind is Kind.RESULT:
             self._succeed(batch, frame)
@@ -286,15 +303,15 @@ class SocketChannel:
 
     # Endings
 
-    def _check_outputs(self, outputs: tuple[Array, ...]) -> None:
-        specs = self.model.signature.outputs
-        if len(outputs) != len(specs):
-            raise FrameError(f"gave {len(outputs)} outputs where {len(specs)} are declared")
-        for array, spec in zip(outputs, specs, strict=True):
-            if dtype_name(array) != spec.dtype:
-                raise FrameError(f"gave {dtype_name(array)} where {spec.dtype} is declared")
+    def _note_failure(self, batch: Batch) -> None:
+        """Count a run that failed, once."""
+        if self.breaker is not None and not batch.failed:
+            self.breaker.failed(self._loop.time())
+        batch.failed = True
 
     def _succeed(self, batch: Batch, frame: Frame) -> None:
+        if self.breaker is not None and not batch.failed:
+            self.breaker.succeeded()
         parts = split(frame.tensors, batch.runs)
         if parts is None:
             # Its first axis is not the row, whatever it declares: each request by itself from now.
@@ -311,28 +328,19 @@ class SocketChannel:
                 elapsed_ns=frame.number,
                 time_us=time_us,
             )
-            self._deliver(run, observation)
+            run.end(observation)
 
     def _fail(self, batch: Batch, frame: Frame) -> None:
-        code, _, message = frame.text.partition(": ")
-        if code not in _CODES_OF_HOSTS:
-            code = errors.ModelFailed.code
-        timeout = code == errors.InferenceTimeout.code
-        if len(batch.runs) > 1 and code == errors.ModelFailed.code:
+        if code_of(frame) != errors.ModelFailed.code:
+            self._note_failure(batch)
+        elif len(batch.runs) > 1:
             self._halve(batch)
             return
-        text = message.translate(_CONTROL_CHARACTERS)[: limits.ERROR_TEXT_CHARS_MAX]
+        elif self.breaker is not None and not batch.failed:
+            self.breaker.succeeded()  # the model answered: what is bad is the row
         for run in batch.runs:
             self._forget(run)
-            observation = Observation(
-                model=self.model,
-                status=Status.TIMEOUT if timeout else Status.ERROR,
-                error=f"{self._name}: {text or 'the model failed'}",
-                elapsed_ns=frame.number,
-                time_us=time.time_ns() // 1000,
-                code=code,
-            )
-            self._deliver(run, observation)
+            run.end(failed(self.model, frame))
 
     def _halve(self, batch: Batch) -> None:
         """Run a failed batch again in two parts: the host lives, one of the rows is bad."""
@@ -342,35 +350,8 @@ class SocketChannel:
         self._again.extendleft(part for part in reversed(batch.halves()) if part)
 
     def _time_out(self, run: Run) -> None:
-        text = "no answer within the deadline"
-        self._tell(run, errors.InferenceTimeout, text, status=Status.TIMEOUT)
-
-    def _tell(
-        self,
-        run: Run,
-        error: type[errors.GnomonError],
-        text: str,
-        *,
-        status: Status = Status.ERROR,
-    ) -> None:
-        observation = Observation(
-            model=self.model,
-            status=status,
-            error=f"{self._name}: {text}.",
-            time_us=time.time_ns() // 1000,
-            code=error.code,
-        )
-        self._deliver(run, observation)
-
-    def _deliver(self, run: Run, observation: Observation) -> None:
-        receiver, run.receiver = run.receiver, None
-        run.tensors = ()
-        if receiver is None:  # given up before
-            return
-        try:
-            receiver.ended(run.tag, observation)
-        except Exception:
-            _LOG.exception("%s: an observation was not taken", self._name)
+        text = "no answer within the deadline."
+        run.end(not_run(self.model, text, status=Status.TIMEOUT, error=errors.InferenceTimeout))
 
     # Losing the host
 
@@ -378,6 +359,8 @@ class SocketChannel:
         """Drop the connection, end what is under way, and connect again."""
         link = self._dialer.let_go()
         self._connected.clear()
+        if self._batch is not None and not self._closed:
+            self._note_failure(self._batch)
         runs = self._runs()
         self._batch = None
         self._again.clear()
@@ -385,7 +368,7 @@ class SocketChannel:
         self._count = self._bytes = 0
         self._next_deadline = inf
         for run in runs:
-            self._tell(run, errors.HostUnavailable, f"{reason} while the request was under way")
+            run.end(not_run(self.model, f"{reason} while the request was under way."))
         if link is not None and not self._closed and not self._complained:
             self._complained = True
             _LOG.warning("%s: %s", self._name, reason)

@@ -43,6 +43,7 @@ class Tally:
     timeout: int = 0
     dropped: int = 0
     schema: int = 0
+    skipped: int = 0
     pending: int = 0
 
     def count(self, status: Status) -> None:
@@ -117,6 +118,13 @@ class Exchange:
             patience_s = max(2 * timeout_ms / 1000, limits.CHALLENGER_TIMEOUT_MIN_S)
             self._feed_challengers(inference, columns, plan, tensors, now + patience_s)
 
+    def trusted(self) -> set[int]:
+        """Return the tags of the challengers that may be waited for.
+
+        One that failed again and again still runs when it may, and nobody waits for it.
+        """
+        return {tag for tag, channel in enumerate(self.channels) if tag and channel.trusted}
+
     def _feed_challengers(
         self,
         inference: Inference,
@@ -147,13 +155,13 @@ class Inference:
     """
 
     __slots__ = (
+        "_awaited",
         "_call",
         "_champion",
         "_document",
         "_exchange",
         "_inputs",
         "_observations",
-        "_open",
         "_rows",
         "_time_us",
         "_timer",
@@ -181,8 +189,8 @@ class Inference:
         self._wait_ms = wait_ms
         self._time_us = call.time_ns // 1000
         self._champion: Observation | None = None
-        self._open = len(exchange.route.challengers)
-        self._observations: list[Observation | None] = [None] * self._open
+        self._observations: list[Observation | None] = [None] * len(exchange.route.challengers)
+        self._awaited = exchange.trusted() if wait_ms else set()
         self._timer: asyncio.TimerHandle | None = None
 
     def ended(self, tag: int, observation: Observation) -> None:
@@ -192,6 +200,7 @@ class Inference:
         tally.count(observation.status)
         if tag != CHAMPION:
             try:
+                self._awaited.discard(tag)
                 self._challenger_ended(tag - 1, observation)
             except Exception:
                 _LOG.exception("request %s: an observation was lost", self.request_id)
@@ -210,7 +219,7 @@ class Inference:
         self._document.check_outputs(observation)
         self._champion = observation
         self._log_inference(observation)
-        if self._open and self._wait_ms:
+        if self._awaited:
             self._timer = self._exchange.loop.call_later(self._wait_ms / 1000, self._answer)
         else:
             self._answer()
@@ -219,7 +228,6 @@ class Inference:
         if self._observations[index] is not None:
             raise RuntimeError("a challenger ended twice")
         self._observations[index] = observation
-        self._open -= 1
         if self._champion is None:
             return  # logged after the champion, if that has an answer at all
         self._append(
@@ -230,7 +238,7 @@ class Inference:
                 observation=observation,
             )
         )
-        if not self._open and self._timer is not None:
+        if not self._awaited and self._timer is not None:
             self._answer()
 
     def _log_inference(self, champion: Observation) -> None:
