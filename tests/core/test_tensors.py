@@ -55,6 +55,12 @@ def test_what_numpy_would_guess_at_is_refused(value, word):
     assert "'x'" in str(caught.value)
 
 
+def test_integers_above_int64_stay_exact_beside_small_ones():
+    assert array_of([2**64 - 1, 0], name="x").tolist() == [2**64 - 1, 0]
+    with pytest.raises(InputMismatch, match="64-bit"):
+        array_of([2**64 - 1, -1], name="x")
+
+
 def test_nesting_is_bounded():
     value = 1.0
     for _ in range(50):
@@ -166,7 +172,6 @@ def test_rows_of_floats_take_the_short_way_to_the_same_array():
         *([0.1, 0.2], [[[0.1, 0.2]]], [[1e39, 0.0]], [], "text", None, {"a": 1.0}, [(0.1, 0.2)]),
     ],
 )
-@pytest.mark.filterwarnings("ignore:overflow")
 def test_everything_else_takes_the_long_way(value):
     assert float32_rows(value, 2) is None
 

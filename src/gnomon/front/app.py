@@ -186,7 +186,6 @@ async def run(
         routing_file: The last routing table; may be missing.
         on_ready: Called when requests are answered.
     """
-    np.seterr(over="ignore")  # looked for where numbers are converted, and said to the caller
     gc.set_threshold(10_000, 20, 100)  # full collections are for `_tidy_heap`
     front = Front(
         hosts_directory=hosts_directory, log=log, allowed_hosts=allowed_hosts, version=version

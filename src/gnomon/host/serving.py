@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
+import select
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from gnomon.core import limits
@@ -16,7 +17,7 @@ from gnomon.host.onnx_scan import Refused
 from gnomon.host.process import EXIT_DONE, EXIT_REFUSED, Descriptors, HostOrder, report
 from gnomon.host.session import RunFailed, RunOutOfMemory, RunStopped, Session
 
-_RECEIVE_BYTES = 256 * 1024
+_BUFFER_BYTES = 64 * limits.KIB
 _NEVER = float("inf")
 _TOO_LATE = "inference_timeout: the deadline was over before the run could start"
 _STOPPED = "inference_timeout: the run was stopped at its deadline"
@@ -29,8 +30,8 @@ class Serving:
         self._order = order
         self._status = descriptors.status
         self._listener = socket.socket(fileno=descriptors.listener)
-        self._selector = selectors.DefaultSelector()
-        self._received: dict[socket.socket, bytearray] = {}
+        self._poll = select.epoll()
+        self._fronts: dict[int, _Front] = {}
         self._wake_read, self._wake_write = os.pipe()
         self._session: Session | None = None
         self._deadline = _NEVER
@@ -47,18 +48,20 @@ class Serving:
             report(self._status, state="failed", reason=refusal.message)
             return EXIT_REFUSED
         self._listener.setblocking(False)
-        self._selector.register(self._listener, selectors.EVENT_READ)
-        self._selector.register(self._wake_read, selectors.EVENT_READ)
+        listener, wake = self._listener.fileno(), self._wake_read
+        self._poll.register(listener, select.EPOLLIN)
+        self._poll.register(wake, select.EPOLLIN)
         report(self._status, state="ready")
-        while not (self._draining and not self._received):
-            for key, _ in self._selector.select():
-                if key.fileobj is self._listener:
-                    self._accept()
-                elif isinstance(key.fileobj, socket.socket):
-                    self._receive(key.fileobj, session)
-                else:
-                    os.read(self._wake_read, 16)
+        while not (self._draining and not self._fronts):
+            for descriptor, _ in self._poll.poll():
+                front = self._fronts.get(descriptor)
+                if front is not None:
+                    self._receive(front, session)
+                elif descriptor == wake:
+                    os.read(wake, 16)
                     self._stop_listening()
+                elif descriptor == listener and not self._draining:
+                    self._accept()
         return EXIT_DONE
 
     def overdue_s(self, now: float) -> float:
@@ -77,43 +80,29 @@ class Serving:
     def _stop_listening(self) -> None:
         if not self._draining:
             self._draining = True
-            self._selector.unregister(self._listener)
+            self._poll.unregister(self._listener.fileno())
             self._listener.close()
 
     def _accept(self) -> None:
         with contextlib.suppress(BlockingIOError):
             connection, _ = self._listener.accept()
             connection.setblocking(True)
-            if len(self._received) >= limits.HOST_FRONTS_MAX:
+            if len(self._fronts) >= limits.HOST_FRONTS_MAX:
                 connection.close()
                 return
-            self._received[connection] = bytearray()
-            self._selector.register(connection, selectors.EVENT_READ)
-            self._send(connection, Frame(Kind.HELLO, text=self._order.version_uuid))
+            front = self._fronts[connection.fileno()] = _Front(connection)
+            self._poll.register(connection.fileno(), select.EPOLLIN)
+            self._send(front, Frame(Kind.HELLO, text=self._order.version_uuid))
 
-    def _receive(self, connection: socket.socket, session: Session) -> None:
+    def _receive(self, front: _Front, session: Session) -> None:
         try:
-            data = connection.recv(_RECEIVE_BYTES)
-        except OSError:
-            data = b""
-        if not data:
-            self._close(connection)
-            return
-        buffer = self._received[connection]
-        buffer += data
-        try:
-            at = 0
-            while len(buffer) - at >= HEADER.size:
-                end = at + HEADER.size + body_size(memoryview(buffer)[at:])
-                if len(buffer) < end:
-                    break
-                header = bytes(buffer[at : at + HEADER.size])
-                body = bytes(buffer[at + HEADER.size : end])
-                at = end
-                self._send(connection, self._answer(decode(header, body), session))
-            del buffer[:at]
-        except FrameError:
-            self._close(connection)
+            if not front.read():
+                self._close(front)
+                return
+            for header, body in front.frames():
+                self._send(front, self._answer(decode(header, body), session))
+        except (OSError, FrameError):
+            self._close(front)
 
     def _answer(self, question: Frame, session: Session) -> Frame:
         if question.kind is not Kind.RUN:
@@ -143,16 +132,61 @@ class Serving:
             return Frame(Kind.FAILED, question.request, elapsed_ns, text=text)
         return Frame(Kind.RESULT, question.request, elapsed_ns, outputs)
 
-    def _send(self, connection: socket.socket, frame: Frame) -> None:
+    def _send(self, front: _Front, frame: Frame) -> None:
         try:
-            connection.sendall(encode(frame))
+            front.connection.sendall(encode(frame))
         except OSError:
-            self._close(connection)
+            self._close(front)
 
-    def _close(self, connection: socket.socket) -> None:
-        if self._received.pop(connection, None) is not None:
-            self._selector.unregister(connection)
-            connection.close()
+    def _close(self, front: _Front) -> None:
+        if self._fronts.pop(front.connection.fileno(), None) is not None:
+            self._poll.unregister(front.connection.fileno())
+            front.connection.close()
+
+
+class _Front:
+    """One front's connection, and the bytes of it that are not yet whole frames.
+
+    The buffer is made once and grows: a large one made for each read would be mapped into the
+    process and out again each time.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._filled = 0
+
+    def read(self) -> bool:
+        """Receive what is there; false at the end of the connection.
+
+        Raises:
+            OSError: The connection is broken.
+        """
+        with memoryview(self._buffer) as buffer:
+            count = self.connection.recv_into(buffer[self._filled :])
+        self._filled += count
+        return count > 0
+
+    def frames(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the header and body of each whole frame, and make room for the next one.
+
+        Raises:
+            FrameError: What was received is no frame.
+        """
+        start, needed = 0, HEADER.size
+        while self._filled - start >= HEADER.size:
+            header = bytes(self._buffer[start : start + HEADER.size])
+            needed = HEADER.size + body_size(header)
+            if self._filled - start < needed:
+                break
+            yield header, bytes(self._buffer[start + HEADER.size : start + needed])
+            start, needed = start + needed, HEADER.size
+        rest = self._filled - start
+        if start:
+            self._buffer[:rest] = self._buffer[start : self._filled]
+            self._filled = rest
+        if needed > len(self._buffer):
+            self._buffer.extend(bytes(needed - len(self._buffer)))
 
 
 def _unsendable(outputs: tuple[Array, ...]) -> str:
