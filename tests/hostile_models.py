@@ -209,6 +209,20 @@ def errors_on_input() -> bytes:
     return model([node], [value("x", INT64)], [value("y")], initializers=[table])
 
 
+def mixes_rows(operator: str = "mean") -> bytes:
+    """A first axis left open, and rows that are not independent of each other."""
+    axis = numpy_helper.from_array(np.array(0, dtype=np.int64), "axis")
+    axes = numpy_helper.from_array(np.array([0], dtype=np.int64), "axes")
+    if operator == "mean":
+        nodes = [
+            helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=1),
+            helper.make_node("Sub", ["x", "mean"], ["y"]),
+        ]
+    else:
+        nodes = [helper.make_node("CumSum", ["x", "axis"], ["y"])]
+    return model(nodes, [value("x")], [value("y")], initializers=[axis, axes])
+
+
 def hostile_names() -> bytes:
     node = helper.make_node("Identity", ["<script>alert(1)</script>"], ["../../etc\x00\n"])
     return model([node], [value("<script>alert(1)</script>")], [value("../../etc\x00\n")])

@@ -36,6 +36,8 @@ def test_programs_and_the_servers_own_pages_are_let_in(origin, fetch_site):
     [
         ("https://evil.example", None),
         ("null", None),
+        ("http://[", None),
+        ("", None),
         ("http://127.0.0.1:9999", None),
         (None, "cross-site"),
         (None, "same-site"),

@@ -150,8 +150,9 @@ def test_an_upload_whose_sender_goes_away_leaves_nothing(api, tmp_path):
     )
     with socket.create_connection(("127.0.0.1", api.port), timeout=5) as connection:
         connection.sendall(head.encode() + bytes(2 * limits.MIB))
-        until(lambda: list(artifacts.rglob("model.onnx")))
-    until(lambda: not list(artifacts.rglob("model.onnx")))
+        until(lambda: list((artifacts / "incoming").iterdir()))
+    until(lambda: not list((artifacts / "incoming").iterdir()))
+    assert list(artifacts.rglob("model.onnx")) == []
     assert api.call("GET", "/v1/workspaces/1/models").json() == {"models": []}
 
 

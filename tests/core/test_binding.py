@@ -38,6 +38,7 @@ def test_columns_feed_inputs_by_fields_then_by_name_then_as_the_only_tensor(
         (["tensor", "index"], ["a", "b"], None, None),
         (["tensor"], ["dense_input"], ("dense",), "tensor"),
         ([], ["a"], None, None),
+        (["a", "B"], ["a", "b"], None, "B"),
     ],
 )
 def test_nothing_else_is_guessed_and_the_nearest_column_is_named(columns, inputs, fields, near):

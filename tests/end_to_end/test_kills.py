@@ -227,6 +227,24 @@ def test_a_killed_challenger_is_only_an_error_beside_the_same_answer(server, tmp
     until(lambda: pipeline.infer({"x": [[1.0, 0.0]]})[0].challengers["endless"].status == "ok")
 
 
+def test_a_host_that_is_stopped_is_replaced(server):
+    pipeline = deploy_samples(server)
+    before = server.pids()
+    stopped = before[samples.CHAMPION]
+
+    os.kill(stopped, signal.SIGSTOP)
+
+    late = server.post(pipeline.url(), SMOKE.read_bytes(), X_Gnomon_Timeout_Ms="300")
+    assert (late.status, late.json()["error_code"]) == (504, "inference_timeout")
+
+    def answers() -> bool:
+        return server.post(pipeline.url(), SMOKE.read_bytes()).status == 200
+
+    until(answers, within_s=10.0)
+    assert server.pids()[samples.CHAMPION] not in (None, stopped)
+    assert others(server.pids(), samples.CHAMPION) == others(before, samples.CHAMPION)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_asked_to_stop_leaves_nothing(server, number):
     deploy_samples(server)

@@ -123,3 +123,37 @@ def test_a_deployed_pipeline_comes_back_after_down_and_a_broken_one_holds_up_no_
     second = client.get_pipeline("second")
     until(lambda: second.status()["status"] == "Error")
     assert "bad" in json.dumps(second.status())
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"control": "x"}', b"\xff"])
+def test_a_spoilt_file_of_ports_or_token_stops_no_start(server, content):
+    token = server.token
+    assert server.stop() == 0
+    (server.home / "ports.json").write_bytes(content)
+    (server.home / "token").write_bytes(b"")
+    (server.home / "token").chmod(0o644)
+
+    server.start()
+
+    assert server.token not in ("", token)
+    assert (server.home / "token").stat().st_mode & 0o777 == 0o600
+    assert server.client().list_workspaces()
+    assert set(json.loads((server.home / "ports.json").read_text())) == {"control", "front"}
+
+
+def test_a_new_database_shows_nothing_of_the_old_ones_log(server):
+    client = server.client()
+    model = client.upload_model("mlp", samples.champion_path())
+    client.build_pipeline("old").add_model_step(model).deploy().infer({"tensor": [[1.5] * 29]})
+    assert len(client.get_pipeline("old").logs()) == 1
+    assert server.stop() == 0
+    for file in server.home.glob("metadata.sqlite*"):
+        file.unlink()
+
+    server.start()
+
+    client = server.client()
+    model = client.upload_model("mlp", samples.champion_path())
+    fresh = client.build_pipeline("fresh").add_model_step(model).deploy()
+    assert list(fresh.logs()) == []
+    assert len(list(server.home.glob("inference-log-before-*/front-0.sqlite"))) == 1

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 CHAMPION, RF, XGB = 0.001497417688369751, 1.0, 0.0005066990852355957
@@ -115,3 +116,48 @@ def test_a_thousand_real_rows_agree_with_onnxruntime(pipeline, tutorial):
     got = np.array(frame["out.dense_1"].tolist(), dtype=np.float32)
     np.testing.assert_array_equal(got, expected)
     assert len(frame) == 1_001
+
+
+def test_a_table_and_a_file_of_it_are_answered_exactly(pipeline, tutorial):
+    import onnxruntime
+
+    # Given the tutorial's rows as it gives them, and what onnxruntime makes of them
+    table = pa.ipc.open_file(tutorial / "cc_data_1k.arrow").read_all()
+    rows = np.array(table.column(0).to_pylist(), dtype=np.float32)
+    session = onnxruntime.InferenceSession(tutorial / "models/keras_ccfraud.onnx")
+    expected = session.run(None, {session.get_inputs()[0].name: rows})[0]
+
+    # When they are sent as a table, and as a file
+    answer = pipeline.infer(table)
+    frame = pipeline.infer_from_file(tutorial / "cc_data_1k.arrow")
+
+    # Then both have the model's own float32
+    outputs = answer.column("out.dense_1").combine_chunks()
+    assert outputs.flatten().to_numpy().tobytes() == expected.tobytes()
+    assert answer.column_names == list(frame.columns)
+    assert answer.schema.field("out_ccfraud-xgb.variable").nullable
+    got = np.array(frame["out.dense_1"].tolist(), dtype=np.float32)
+    np.testing.assert_array_equal(got, expected)
+
+
+def test_an_array_is_answered_as_named_tensors_are(pipeline, tutorial):
+    tensor = json.loads((tutorial / "smoke_test.json").read_text())["tensor"]
+
+    [result] = pipeline.infer(np.array(tensor))
+
+    assert result.raw["outputs"][0]["Float"]["data"] == [CHAMPION]
+
+
+def test_a_frame_of_more_than_one_request_is_answered_in_its_order(pipeline):
+    count = 160_000  # rows of 29 float32, and an index: more than 16 MiB
+    frame = pd.DataFrame(
+        {"tensor": list(np.zeros((count, 29), np.float32)), "index": np.arange(count)}
+    )
+
+    answer = pipeline.infer(frame, shadow_wait_ms=0, timeout=60)
+
+    assert len(answer.attrs["request_ids"]) == 2
+    assert answer["in.index"].tolist() == list(range(count))
+    assert len({tuple(cell) for cell in answer["out.dense_1"]}) == 1
+    logged = pipeline.logs(limit=2)
+    assert {entry.request_id for entry in logged} == set(answer.attrs["request_ids"])

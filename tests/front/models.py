@@ -37,7 +37,7 @@ def model(
         version_id=ordinal,
         uuid=f"uuid-of-{label}-{ordinal}",
         sha256="0" * 64,
-        signature=Signature(inputs=inputs, outputs=outputs),
+        signature=Signature(inputs=inputs, outputs=outputs, row_wise=True),
         tensor_fields=fields,
         host=host or f"7-0-{label}-{ordinal}",
     )

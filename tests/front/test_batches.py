@@ -5,18 +5,17 @@ from __future__ import annotations
 import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gnomon.core import limits
 from gnomon.core.frames import Frame, Kind
-from gnomon.core.model import Signature
-from gnomon.front.batches import Run, gather, join, split, takes_batches
+from gnomon.front.batches import Run, gather, join, split
 from tests.front.conftest import FrontServer
-from tests.front.models import challenger, champion, route, spec
+from tests.front.models import challenger, champion, route
 from tests.front.stub_host import doubles
 from tests.waiting import until
 
@@ -88,26 +87,6 @@ def test_outputs_without_a_row_for_each_are_not_split():
     assert split((np.zeros((2, 1)),), runs) is not None
     assert split((np.zeros((1, 2)),), runs) is None
     assert split((np.array(1.0),), runs) is None
-
-
-@pytest.mark.parametrize(
-    ("inputs", "outputs", "answer"),
-    [
-        ([(None, 2)], [(None, 1)], True),
-        ([(None, 2), (None,)], [(None,)], True),
-        ([(1, 2)], [(None, 1)], False),
-        ([(None, 2)], [(1, 1)], False),
-        ([(None, 2)], [()], False),
-        ([()], [(None,)], False),
-        ([], [(None,)], False),
-    ],
-)
-def test_a_model_takes_batches_if_it_leaves_every_first_axis_open(inputs, outputs, answer):
-    signature = Signature(
-        inputs=tuple(spec(f"x{i}", shape=shape) for i, shape in enumerate(inputs)),
-        outputs=tuple(spec(f"y{i}", shape=shape) for i, shape in enumerate(outputs)),
-    )
-    assert takes_batches(signature) is answer
 
 
 def body(number: float) -> dict[str, object]:
@@ -207,6 +186,18 @@ def test_a_model_whose_outputs_are_no_rows_runs_request_by_request(server: Front
 
     assert [a.json[0]["outputs"][0]["Float"]["data"][0] for a in answers] == [1.0, 2.0, 3.0]
     assert [len(question.tensors[0]) for question in host.questions] == [1, 3, 1, 1, 1]
+
+
+def test_a_model_that_mixes_rows_runs_request_by_request(server: FrontServer):
+    mixing = champion()
+    mixing = replace(mixing, signature=replace(mixing.signature, row_wise=False))
+    host, gate = held(server, doubles, mixing)
+    server.route(route(mixing))
+    server.wait_connected(mixing.host)
+
+    ask_together(server, host, gate, range(1, 5))
+
+    assert [len(question.tensors[0]) for question in host.questions] == [1] * 5
 
 
 def test_a_challenger_batches_by_itself(server: FrontServer):

@@ -16,7 +16,6 @@ from gnomon.core.errors import InputMismatch, MalformedRequest, ModelFailed
 from gnomon.core.inference import Observation, Status
 from gnomon.core.tensors import DTYPES
 from gnomon.front import codecs
-from gnomon.front.calls import Refused
 from gnomon.front.codecs import Result
 from tests.front.models import challenger, champion, route, spec
 
@@ -93,12 +92,6 @@ def test_what_is_not_the_format_is_malformed_and_quickly_so(body, says):
 def test_an_object_is_refused_where_records_are_announced():
     with pytest.raises(MalformedRequest, match="an object; a list of objects was expected"):
         codecs.read(b'{"a": [1]}', RECORDS)
-
-
-def test_arrow_is_refused_as_a_type():
-    with pytest.raises(Refused) as caught:
-        codecs.read(b"ARROW1", b"application/vnd.apache.arrow.file")
-    assert caught.value.status == 415
 
 
 @pytest.mark.parametrize(

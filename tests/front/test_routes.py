@@ -167,7 +167,7 @@ def test_known_callers_are_remembered_within_bounds(doubling: FrontServer, monke
         (b'{"tensor": [["a", "b"]]}', {}, 422, "input_mismatch"),
         (b'{"tensor": [[1, 2], [3]]}', {}, 422, "input_mismatch"),
         (b'{"tensor": [[1, 2, 3]]}', {}, 422, "input_mismatch"),
-        (b"x", {"content_type": "application/vnd.apache.arrow.file"}, 415, "malformed_request"),
+        (b"x", {"content_type": "application/vnd.apache.arrow.file"}, 400, "malformed_request"),
         (b"\x1f\x8b", {"content_encoding": "gzip"}, 415, "malformed_request"),
         (BODY, {"x_gnomon_timeout_ms": "soon"}, 400, "malformed_request"),
         (BODY, {"x_gnomon_shadow_wait_ms": "60001"}, 400, "malformed_request"),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from gnomon.core.names import uuid7
 from tests.sdk.wire import FRONT, Answer, Seen, refusal, tensor
@@ -28,9 +29,10 @@ class ContractFront:
         found = [p for p in self.pipelines if (p["deployment"] or {}).get("id") == number]
         if not found or not found[0]["deployment"]["pipeline_version"]:
             return refusal(404, "not_deployed", "Nothing is deployed here.")
-        body = seen.json()
-        records = isinstance(body, list)
-        columns = {k: [row[k] for row in body] for k in body[0]} if records else body
+        records = seen.headers["Content-Type"] == "application/vnd.apache.arrow.stream"
+        sent = pa.ipc.open_stream(seen.body).read_all() if records else None
+        body = None if records else seen.json()
+        columns = sent.to_pydict() if records else body
         values = np.array(next(iter(columns.values())), np.float32)
         if values.ndim != 2 or values.shape[1] != 3:
             return refusal(422, "input_mismatch", "input 'tensor' must have shape [?, 3].")
@@ -64,7 +66,7 @@ class ContractFront:
         done = [m for m in challengers if waits and m["status"] == "ok"]
         ms = int(row["time"].timestamp() * 1000)
         answer = (
-            self._records(columns, champion, done, challengers, ms)
+            self._table(sent, champion, done, challengers, ms)
             if records
             else [self._result(row, body, champion, done, summary, ms)]
         )
@@ -119,30 +121,33 @@ class ContractFront:
             "challengers": summary,
         }
 
-    def _records(
+    def _table(
         self,
-        columns: dict[str, Any],
+        sent: pa.Table,
         champion: dict[str, Any],
         done: list[dict[str, Any]],
         challengers: list[dict[str, Any]],
         ms: int,
-    ) -> list[dict[str, Any]]:
-        def short(value: Any) -> list[float]:
-            return [float(str(value))]
+    ) -> bytes:
+        def lists(values: Any) -> pa.Array:
+            return pa.array(list(values), pa.list_(pa.float32()))
 
-        ready = {m["label"] for m in done}
-        return [
+        rows, ready = sent.num_rows, {m["label"] for m in done}
+        answer = pa.table(
             {
-                "time": ms,
-                "in": {name: column[i] for name, column in columns.items()},
-                "out": {"dense_1": short(champion["values"][i, 0])},
-                "anomaly": {"count": 0},
+                "time": pa.array([ms] * rows, pa.timestamp("ms")),
+                **{f"in.{name}": sent.column(name) for name in sent.column_names},
+                "out.dense_1": lists(champion["values"]),
+                "anomaly.count": pa.array([0] * rows, pa.uint32()),
                 **{
-                    f"out_{m['label']}": {
-                        "dense_1": short(m["values"][i, 0]) if m["label"] in ready else None
-                    }
+                    f"out_{m['label']}.dense_1": lists(
+                        m["values"] if m["label"] in ready else [None] * rows
+                    )
                     for m in challengers
                 },
             }
-            for i in range(len(champion["values"]))
-        ]
+        )
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, answer.schema) as writer:
+            writer.write_table(answer)
+        return sink.getvalue().to_pybytes()

@@ -64,11 +64,13 @@ def test_a_result_shows_itself_as_the_raw_answer(shadow):
 def test_arrays_are_taken_where_lists_are(shadow, server):
     [result] = shadow.pipeline.infer({"tensor": np.array([ROW], np.float32)})
     shadow.pipeline.infer({"tensor": [[np.float64(1), np.int64(2), 3]]})
+    [of_array] = shadow.pipeline.infer(np.array([ROW], np.float32))
 
-    assert result.data()[0].item() == 12.0
+    assert result.data()[0].item() == of_array.data()[0].item() == 12.0
     assert [seen.json() for seen in asked(server)] == [
         {"tensor": [ROW]},
         {"tensor": [[1.0, 2, 3]]},
+        {"tensor": [ROW]},
     ]
 
 
@@ -136,8 +138,8 @@ def test_an_inference_is_one_round_trip(shadow, server):
 def test_what_json_cannot_carry_is_said_not_sent(shadow, server, value):
     with pytest.raises(InputMismatch, match=r"NaN or an infinite value.*Fill or drop"):
         shadow.pipeline.infer({"tensor": [[1.0, value, 2.0]]})
-    with pytest.raises(InputMismatch, match=r"Column 'tensor', row 1: .*NaN"):
-        shadow.pipeline.infer(pd.DataFrame({"tensor": [ROW, [1.0, value, 2.0]]}))
+    with pytest.raises(InputMismatch, match=r"NaN or an infinite value.*Fill or drop"):
+        shadow.pipeline.infer(np.array([[1.0, value, 2.0]]))
     assert asked(server) == []
 
 
@@ -157,16 +159,20 @@ def test_a_missing_value_in_a_frame_is_said_not_sent(shadow, server, value):
         pd.DataFrame({"tensor": []}),
         pd.DataFrame([[1.0]]),
         pd.DataFrame([[1.0, 2.0]], columns=["a", "a"]),
-        pd.DataFrame({"when": [pd.Timestamp("2026-01-01")]}),
+        pd.DataFrame({"mixed": [1.0, "a"]}),
+        pd.DataFrame({"mixed": [[1.0, "a"]]}),
+        pa.table({}),
+        pa.table({"tensor": pa.array([], pa.float32())}),
+        pa.chunked_array([[1.0]]),
     ],
-    ids=["empty", "no rows", "no names", "one name twice", "dates"],
+    ids=["empty", "no rows", "no names", "name twice", "mixed", "lists", "void", "table", "array"],
 )
 def test_a_frame_that_cannot_be_rows_is_refused(shadow, frame):
     with pytest.raises(InputMismatch):
         shadow.pipeline.infer(frame)
 
 
-@pytest.mark.parametrize("tensor", [[ROW], "text", None, np.zeros((1, 3))])
+@pytest.mark.parametrize("tensor", [[ROW], "text", None])
 def test_anything_else_is_a_type_error_that_says_what_is_taken(shadow, tensor):
     with pytest.raises(TypeError, match=r"dict of named tensors.*or a pandas DataFrame; got"):
         shadow.pipeline.infer(tensor)
@@ -210,8 +216,11 @@ def test_a_frame_is_answered_by_a_frame(shadow, server):
     assert len(frame.attrs["request_id"]) == 36
     assert frame.attrs["challengers"]["ccfraud-rf"].status == "ok"
     sent = asked(server)[-1]
-    assert sent.headers["Content-Type"] == "application/json; format=pandas-records"
-    assert sent.json() == [{"tensor": ROW, "index": 7}, {"tensor": ROW, "index": 8}]
+    assert sent.headers["Content-Type"] == "application/vnd.apache.arrow.stream"
+    assert pa.ipc.open_stream(sent.body).read_all().to_pylist() == [
+        {"tensor": ROW, "index": 7},
+        {"tensor": ROW, "index": 8},
+    ]
 
 
 def test_a_frame_says_which_challenger_failed(shadow, server):
@@ -221,25 +230,6 @@ def test_a_frame_says_which_challenger_failed(shadow, server):
 
     assert frame["out_ccfraud-rf.dense_1"].tolist() == [None]
     assert frame.attrs["challengers"]["ccfraud-rf"].error == "It divided by zero."
-
-
-def test_columns_keep_their_types_on_the_way(shadow, server):
-    frame = pd.DataFrame(
-        {
-            "tensor": [np.array(ROW, np.float32)],
-            "count": np.array([2**53 + 1], np.int64),
-            "flag": [True],
-            "name": ["ä"],
-            "price": [0.1],
-        }
-    )
-
-    shadow.pipeline.infer(frame)
-
-    [row] = asked(server)[-1].json()
-    assert row == {"tensor": ROW, "count": 2**53 + 1, "flag": True, "name": "ä", "price": 0.1}
-    assert type(row["flag"]) is bool
-    assert type(row["count"]) is int
 
 
 def test_files_of_each_kind_are_read(shadow, tmp_path):

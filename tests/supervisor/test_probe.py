@@ -1,5 +1,6 @@
 import pytest
 
+from gnomon import samples
 from tests import hostile_models
 
 REFUSED = {
@@ -54,6 +55,23 @@ def test_models_that_are_only_dangerous_on_some_input_are_taken(bare):
     for name in ("crashes_on_input", "errors_on_input", "memory_bomb_on_input", "script_name"):
         path = bare.save(getattr(hostile_models, name)(), name)
         assert bare.client.probe(path, "0" * 64).signature is not None, name
+
+
+@pytest.mark.parametrize(
+    ("content", "row_wise"),
+    [
+        (hostile_models.doubling(), True),
+        (hostile_models.deep_tree(50), True),
+        (hostile_models.mixes_rows("mean"), False),
+        (hostile_models.mixes_rows("sum"), False),
+        (hostile_models.errors_on_input(), True),
+        *((path.read_bytes(), True) for path in samples.challenger_paths().values()),
+        (samples.champion_path().read_bytes(), True),
+    ],
+    ids=["doubling", "tree", "mean", "cumulative", "errors", "boosted", "forest", "net"],
+)
+def test_the_probe_finds_out_whether_rows_may_run_together(bare, content, row_wise):
+    assert bare.client.probe(bare.save(content), "0" * 64).signature.row_wise is row_wise
 
 
 def test_a_tree_as_deep_as_trees_get_loads_on_the_probes_stack(bare):

@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import os
 import threading
-import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
@@ -18,6 +16,7 @@ from gnomon.core import limits
 from gnomon.core.deployment import HostSpec, HostStatus, ProbeReport, ProcessStatus
 from gnomon.core.errors import ServerError, ServerUnreachable
 from gnomon.core.routing import RoutingTable
+from gnomon.private_files import write_private
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +84,10 @@ class LocalBackend:
     def publish(self, table: RoutingTable) -> None:
         """See `Backend`. A front that starts meanwhile finds the table in the file."""
         with self._publishing:
-            _write_private(self._routing_file, json.dumps(table.to_json()).encode())
+            try:
+                write_private(self._routing_file, json.dumps(table.to_json()).encode())
+            except OSError as error:
+                raise ServerError("The routing table could not be written.") from error
             calls = {
                 self._callers.submit(front.route, table): name
                 for name, front in self._fronts.items()
@@ -119,16 +121,3 @@ class LocalBackend:
     def close(self) -> None:
         """Stop calling."""
         self._callers.shutdown(wait=False, cancel_futures=True)
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Replace a file at once: a reader sees the old content or the new."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    try:
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise ServerError("The routing table could not be written.") from error

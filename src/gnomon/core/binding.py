@@ -10,6 +10,7 @@ from gnomon.core.model import Signature
 from gnomon.core.tensors import Array, conform
 
 TENSOR = "tensor"
+_COMPARED_MAX = 100
 
 
 def resolve(
@@ -41,15 +42,22 @@ def resolve(
         if len(present) == 1:
             return (present[0],)
     missing = next(name for name in wanted if name not in present)
-    near = get_close_matches(missing, present, n=1, cutoff=0.0)
     shown = ", ".join(repr(name[:80]) for name in present[:10]) or "none"
-    hint = f" Did you mean {near[0][:80]!r}?" if near else ""
+    near = _nearest(missing, [name for name in present if name not in wanted])
+    hint = f" Did you mean {near[:80]!r}?" if near is not None else ""
     raise InputMismatch(
         f"{model}: input {missing!r} is missing; the request has the columns {shown}.{hint}",
         model=model,
         column=missing,
         found=present[:10],
     )
+
+
+def _nearest(name: str, candidates: list[str]) -> str | None:
+    """Return the candidate that looks most like `name`, whatever its case."""
+    by_lower = {candidate.lower(): candidate for candidate in candidates[:_COMPARED_MAX]}
+    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)
+    return by_lower[near[0]] if near else None
 
 
 def bind(

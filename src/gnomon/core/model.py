@@ -17,16 +17,20 @@ class Signature:
     Attributes:
         inputs: In the order of the model's graph.
         outputs: In the order of the model's graph.
+        row_wise: The probe saw that each row of the outputs follows from the same row of the
+            inputs alone, so rows of different requests may be run together.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    row_wise: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return the signature as JSON values."""
         return {
             "inputs": [spec.to_json() for spec in self.inputs],
             "outputs": [spec.to_json() for spec in self.outputs],
+            "row_wise": self.row_wise,
         }
 
     @classmethod
@@ -35,6 +39,7 @@ class Signature:
         return cls(
             inputs=tuple(TensorSpec.from_json(spec) for spec in value["inputs"]),
             outputs=tuple(TensorSpec.from_json(spec) for spec in value["outputs"]),
+            row_wise=value.get("row_wise", False),
         )
 
 

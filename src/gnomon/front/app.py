@@ -35,6 +35,7 @@ class Front:
         log: Everything inferred is appended to it.
         allowed_hosts: Host headers that name this server; see `http_access.allowed_hosts`.
         version: Of gnomon.
+        replace_host: Has a host that is stuck replaced, by its name; called in a thread.
         timers: For tests.
     """
 
@@ -45,11 +46,13 @@ class Front:
         log: FrontLog,
         allowed_hosts: frozenset[str],
         version: str,
+        replace_host: Callable[[str], None] = lambda _: None,
         timers: HttpTimers | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hosts_directory = hosts_directory
         self._log = log
+        self._replace_host = replace_host
         self._router = Router(allowed_hosts=allowed_hosts, version=version)
         self._http = HttpServer(self._router, timers=timers)
         self._orders = OrderServer(self, log)
@@ -142,7 +145,13 @@ class Front:
         return channels
 
     def _open(self, model: ServedModel) -> SocketChannel:
-        return SocketChannel(model, self._hosts_directory / f"{model.host}.sock")
+        path = self._hosts_directory / f"{model.host}.sock"
+        return SocketChannel(model, path, self._wedged)
+
+    def _wedged(self, host: str) -> None:
+        _LOG.warning("host %s is stuck", host)
+        asked = self._loop.run_in_executor(None, self._replace_host, host)
+        asked.add_done_callback(_note_failure)
 
     def _tallies_for(self, route: Route) -> dict[str, Tally]:
         old = self._tallies.get(route.deployment_id, {})
@@ -176,6 +185,7 @@ async def run(
     log: FrontLog,
     allowed_hosts: frozenset[str],
     version: str,
+    replace_host: Callable[[str], None] = lambda _: None,
     on_ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Be front `front_index` until SIGTERM or SIGINT; a second one ends the draining.
@@ -184,11 +194,16 @@ async def run(
         tcp_socket: Bound; need not listen yet.
         order_socket_path: Where the control plane sends orders.
         routing_file: The last routing table; may be missing.
+        replace_host: See `Front`.
         on_ready: Called when requests are answered.
     """
     gc.set_threshold(10_000, 20, 100)  # full collections are for `_tidy_heap`
     front = Front(
-        hosts_directory=hosts_directory, log=log, allowed_hosts=allowed_hosts, version=version
+        hosts_directory=hosts_directory,
+        log=log,
+        allowed_hosts=allowed_hosts,
+        version=version,
+        replace_host=replace_host,
     )
     stopping, hurried = asyncio.Event(), asyncio.Event()
 
@@ -210,6 +225,11 @@ async def run(
         [drained, loop.create_task(hurried.wait())], return_when=asyncio.FIRST_COMPLETED
     )
     _LOG.info("front %d stops", front_index)
+
+
+def _note_failure(asked: asyncio.Future[None]) -> None:
+    if not asked.cancelled() and asked.exception() is not None:
+        _LOG.warning("it could not be replaced: %s", asked.exception())
 
 
 def _read_table(path: Path) -> RoutingTable | None:

@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 
 from gnomon.core.inference import Observation
-from gnomon.core.model import Signature
 from gnomon.core.tensors import Array
 
 _LOG = logging.getLogger("gnomon.front.channel")
@@ -69,13 +68,15 @@ class Batch:
     Attributes:
         number: The frame's.
         failed: It has been counted as a failure: its deadline passed, or its host died.
+        replace_at: Loop time at which the host has to be replaced.
     """
 
-    __slots__ = ("failed", "number", "runs")
+    __slots__ = ("failed", "number", "replace_at", "runs")
 
-    def __init__(self, number: int, runs: list[Run]) -> None:
+    def __init__(self, number: int, runs: list[Run], replace_at: float) -> None:
         self.failed = False
         self.number = number
+        self.replace_at = replace_at
         self.runs = runs
 
     def halves(self) -> tuple[list[Run], list[Run]]:
@@ -83,12 +84,6 @@ class Batch:
         runs = [run for run in self.runs if run.receiver is not None]
         middle = (len(runs) + 1) // 2
         return runs[:middle], runs[middle:]
-
-
-def takes_batches(signature: Signature) -> bool:
-    """Say whether a model leaves the first axis of everything open, so that it may be the row."""
-    specs = signature.inputs + signature.outputs
-    return all(spec.shape and spec.shape[0] is None for spec in specs) and bool(signature.inputs)
 
 
 def gather(waiting: deque[Run], *, rows_max: int, bytes_max: int) -> list[Run]:

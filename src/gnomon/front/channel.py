@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from math import inf
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +20,7 @@ from gnomon.core.frames import Frame, FrameError, Kind, encode
 from gnomon.core.inference import Observation, Status
 from gnomon.core.routing import ServedModel
 from gnomon.core.tensors import Array
-from gnomon.front.batches import Batch, Receiver, Run, gather, join, split, takes_batches
+from gnomon.front.batches import Batch, Receiver, Run, gather, join, split
 from gnomon.front.breaker import Breaker
 from gnomon.front.dialing import Dialer
 from gnomon.front.link import Link
@@ -69,9 +70,13 @@ class SocketChannel:
     Args:
         model: The version that the host must say it has.
         path: The host's socket; nothing need listen there yet.
+        wedged: Told the host's name when a batch is so late that the host's own watchdog must
+            have failed (a stopped process, say).
     """
 
-    def __init__(self, model: ServedModel, path: Path) -> None:
+    def __init__(
+        self, model: ServedModel, path: Path, wedged: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.model = model
         champion = model.role == "champion"
         self._requests_max = (
@@ -85,7 +90,7 @@ class SocketChannel:
         self._waiting: deque[Run] = deque()
         self._again: deque[list[Run]] = deque()  # parts of a batch that failed
         self._batch: Batch | None = None  # at the host
-        self._takes_batches = takes_batches(model.signature)
+        self._takes_batches = model.signature.row_wise
         self.breaker = None if champion else Breaker()  # a champion is always asked
         self._pump_due = False
         self._count = 0  # of runs, wherever they are
@@ -95,6 +100,7 @@ class SocketChannel:
         self._connected = asyncio.Event()
         self._retired = self._closed = False
         self._complained = False
+        self._wedged = wedged
         self._dialer = Dialer(path, self)
         self._dialer.dial()
 
@@ -160,6 +166,10 @@ class SocketChannel:
         link = self._dialer.link
         if link is not None and not link.greeted and now >= link.hello_due:
             link.drop("said nothing")
+        batch = self._batch
+        if batch is not None and now > batch.replace_at:
+            batch.replace_at = inf
+            self._wedged(self.model.host)
         if now < self._next_deadline:
             return
         self._next_deadline = inf
@@ -170,7 +180,6 @@ class SocketChannel:
                 self._time_out(run)
             else:
                 self._next_deadline = min(self._next_deadline, run.deadline)
-        batch = self._batch
         if batch is not None and not any(run.receiver for run in batch.runs):
             self._note_failure(batch)
         for given_up in [run for run in self._waiting if run.receiver is None]:
@@ -240,16 +249,16 @@ class SocketChannel:
     def _send(self, link: Link, runs: list[Run]) -> None:
         self._number += 1
         # The latest deadline: a run that is late must not take the others with it.
-        deadline_ns = int(max([run.deadline for run in runs]) * 1e9)
+        deadline = max([run.deadline for run in runs])
         try:
-            frame = encode(Frame(Kind.RUN, self._number, deadline_ns, join(runs)))
+            frame = encode(Frame(Kind.RUN, self._number, int(deadline * 1e9), join(runs)))
         except FrameError as error:
             for run in runs:
                 self._forget(run)
                 text = f"the inputs are too large: {error}."
                 run.end(not_run(self.model, text, error=errors.BodyTooLarge))
             return
-        self._batch = Batch(self._number, runs)
+        self._batch = Batch(self._number, runs, deadline + limits.REPLACE_AFTER_DEADLINE_S)
         link.write(frame)
 
     # What the link calls

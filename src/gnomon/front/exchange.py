@@ -292,7 +292,7 @@ class Inference:
                 )
             )
             self._let_go()
-            call.answer(200, answer.body, headers=answer.headers)
+            call.answer(200, answer.body, content_type=answer.content_type, headers=answer.headers)
         except Exception:
             self._call = call
             self._break()

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from gnomon.core import limits
+from gnomon.core.binding import TENSOR
 from gnomon.core.errors import InferenceTimeout, Invalid, NotDeployed
 from gnomon.core.names import check_request_id
 from gnomon.sdk import inference, rows
@@ -15,7 +18,10 @@ from gnomon.sdk.inference import InferenceResult
 from gnomon.sdk.session import Session
 from gnomon.sdk.transport import JSON, Reply
 
-RECORDS = "application/json; format=pandas-records"
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ARROW = "application/vnd.apache.arrow.stream"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +53,17 @@ class Asking:
         if self.shadow_wait_ms is not None:
             check_shadow_wait(self.shadow_wait_ms)
 
-    def headers(self) -> dict[str, str]:
-        """Return the headers that say all this."""
+    def headers(self, part: int = 1) -> dict[str, str]:
+        """Return the headers that say all this.
+
+        Args:
+            part: Which request this is of those that a large frame is sent in, from 1. The
+                second is known to the logs as "<request_id>.2".
+        """
         found = {}
         if self.request_id is not None:
-            found["X-Gnomon-Request-Id"] = self.request_id
+            request_id = self.request_id if part == 1 else f"{self.request_id}.{part}"
+            found["X-Gnomon-Request-Id"] = check_request_id(request_id)
         if self.timeout_s is not None:
             capped_s = min(self.timeout_s, limits.INFER_TIMEOUT_MAX_S)
             found["X-Gnomon-Timeout-Ms"] = str(max(1, round(capped_s * 1000)))
@@ -60,26 +72,43 @@ class Asking:
         return found
 
     def ask(self, session: Session, url: str, tensor: Any) -> Any:
-        """Send named tensors or a DataFrame, and return what came back in the same kind.
+        """Send named tensors, an array or a frame, and return what came back.
+
+        Returns:
+            A frame of the same kind for a frame, else a list with one InferenceResult.
 
         Raises:
-            TypeError: `tensor` is neither.
+            TypeError: `tensor` is none of these.
             InferenceError: It was refused, or failed.
         """
-        if rows.is_frame(tensor):
-            reply = self._post(session, url, rows.encode_frame(tensor), RECORDS)
-            told = json.loads(reply.headers.get("X-Gnomon-Challengers") or "{}")
-            request_id = reply.headers.get("X-Gnomon-Request-Id", "")
-            return rows.decode_frame(reply.json(), inference.challengers_of(told), request_id)
+        if isinstance(tensor, np.ndarray):
+            tensor = {TENSOR: tensor}
         if isinstance(tensor, Mapping):
-            reply = self._post(session, url, inference.encode_tensors(tensor), JSON)
+            body = inference.encode_tensors(tensor)
+            reply = self._post(session, url, body, self._headers(JSON))
             return [InferenceResult(answer) for answer in reply.json()]
+        if rows.is_tabular(tensor):
+            return rows.like(self._ask_table(session, url, rows.table_of(tensor)), tensor)
         raise TypeError(
-            'infer takes a dict of named tensors, as {"tensor": [[...]]}, or a pandas DataFrame; '
+            'infer takes a dict of named tensors, as {"tensor": [[...]]}, a numpy array, a pyarrow '
+            "Table, a polars DataFrame or a pandas DataFrame; "
             f"got {type(tensor).__name__}."
         )
 
-    def _post(self, session: Session, url: str, body: bytes, content_type: str) -> Reply:
+    def _ask_table(self, session: Session, url: str, table: pa.Table) -> pa.Table:
+        """Send a table, in several requests if it is large, and return the answers joined."""
+        answers, request_ids, told = [], [], []
+        for part, body in enumerate(rows.bodies(table), start=1):
+            reply = self._post(session, url, body, self._headers(ARROW, part))
+            answers.append(rows.decode(reply.body))
+            request_ids.append(reply.headers.get("X-Gnomon-Request-Id", ""))
+            told.append(json.loads(reply.headers.get("X-Gnomon-Challengers") or "{}"))
+        return rows.joined(answers, request_ids, told)
+
+    def _headers(self, content_type: str, part: int = 1) -> dict[str, str]:
+        return {"Content-Type": content_type, **self.headers(part)}
+
+    def _post(self, session: Session, url: str, body: bytes, headers: dict[str, str]) -> Reply:
         waits_s = session.timeout_s
         if self.timeout_s is not None:
             # The server gives up first, and says why; this is for one that is silent.
@@ -91,7 +120,7 @@ class Asking:
                     "POST",
                     url,
                     body=body,
-                    headers={"Content-Type": content_type, **self.headers()},
+                    headers=headers,
                     timeout_s=waits_s,
                     late=InferenceTimeout,
                 )

@@ -18,6 +18,7 @@ from gnomon.core.tensors import DTYPE_OF_TAG, STRING, Array
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
 # What an answer holds, as users of other platforms know it; the rest are attributes.
 RAW_KEYS = (
@@ -184,12 +185,12 @@ def _plain(value: object) -> Any:
     )
 
 
-def read_file(filename: str | Path) -> dict[str, Any] | pd.DataFrame:
+def read_file(filename: str | Path) -> dict[str, Any] | pd.DataFrame | pa.Table:
     """Read what `Pipeline.infer_from_file` sends.
 
     Returns:
-        Named tensors for a .json file that holds an object; else a DataFrame: for a .json file
-        that holds a list of records, and for an Arrow IPC file (.arrow).
+        Named tensors for a .json file that holds an object, a DataFrame for one that holds a list
+        of records, a Table for an Arrow IPC file (.arrow).
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -239,7 +240,7 @@ def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not a JSON number")
 
 
-def _read_arrow(file: Path) -> pd.DataFrame:
+def _read_arrow(file: Path) -> pa.Table:
     import pyarrow as pa
 
     with pa.memory_map(str(file)) as source:
@@ -252,5 +253,4 @@ def _read_arrow(file: Path) -> pd.DataFrame:
             table.validate(full=True)
         except pa.ArrowException as error:
             raise MalformedRequest(f"{file.name} is not an Arrow IPC file: {error}.") from error
-        frame: pd.DataFrame = table.to_pandas()
-    return frame
+    return table

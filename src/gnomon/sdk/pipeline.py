@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from gnomon.core import limits
 from gnomon.core.errors import DeploymentError, Invalid, ServerUnreachable
 from gnomon.core.pipeline import Definition, Mode, Step, check_steps
-from gnomon.sdk import asking, deployment, html, inference, records
+from gnomon.sdk import asking, deployment, html, inference, records, rows
 from gnomon.sdk.asking import Asking
 from gnomon.sdk.deployment import Deployment
 from gnomon.sdk.inference import InferenceResult
@@ -255,8 +255,10 @@ class Pipeline:
         """Ask the champion. The answer has what the challengers said, if they were done in time.
 
         Args:
-            tensor: Named tensors, as {"tensor": [[...]]}, with lists or arrays; or a DataFrame,
-                one input row a row, whose further columns are logged with it.
+            tensor: Named tensors, as {"tensor": [[...]]}, with lists or arrays; or an array, for
+                a model with one input; or a frame (pandas or polars DataFrame, pyarrow Table),
+                one input row a row, whose further columns are logged with it. A frame is sent as
+                Arrow, in several requests where it is larger than one may be.
             timeout: Seconds to wait for the champion.
             dataset: This and the next two are taken for compatibility; only their defaults, all
                 columns, are known yet.
@@ -265,15 +267,16 @@ class Pipeline:
                 does not wait. None: 1,000, or what a "joined" pipeline says.
 
         Returns:
-            A list with one InferenceResult; or, for a DataFrame, a DataFrame with the columns
-            time, in.*, out.*, anomaly.count and out_<label>.*, whose `attrs` have "request_id"
-            and "challengers".
+            A list with one InferenceResult; or, for a frame, a frame of the same kind with the
+            columns time, in.*, out.*, anomaly.count and out_<label>.*. The `attrs` of a DataFrame
+            have "request_id", "request_ids" (of all requests that it was sent in) and
+            "challengers"; a Table has them as JSON in its schema's metadata, under "gnomon".
 
         Raises:
             InputMismatch: It does not fit the champion's inputs; the message says what does not.
             NotDeployed: The pipeline does not run.
             InferenceTimeout: No answer in time.
-            TypeError: `tensor` is neither.
+            TypeError: `tensor` is none of these.
         """
         asking.check_dataset(
             dataset=dataset,
@@ -315,10 +318,12 @@ class Pipeline:
             MalformedRequest: It is not what its name says.
         """
         content = inference.read_file(Path(filename))
-        answer: list[InferenceResult] | pd.DataFrame = self.infer(
+        answer: Any = self.infer(
             content, timeout, request_id=request_id, shadow_wait_ms=shadow_wait_ms
         )
-        return answer
+        if isinstance(answer, list) or rows.is_frame(answer):
+            return cast("list[InferenceResult] | pd.DataFrame", answer)
+        return rows.to_pandas(answer)
 
     # Reading its log
 

@@ -92,6 +92,7 @@ def _front(child: _Child) -> None:
 
     from gnomon.front import app
     from gnomon.log.writer import LogWriter
+    from gnomon.supervisor.client import SupervisorClient
 
     log = LogWriter(child.home.write_ahead(0))
     child.end_with_supervisor(lambda: log.commit(limits.LOG_LAST_COMMIT_S))
@@ -106,6 +107,7 @@ def _front(child: _Child) -> None:
                 log=log,
                 allowed_hosts=child.allowed_hosts(),
                 version=version("gnomon"),
+                replace_host=SupervisorClient(child.home.supervisor_socket).replace_host,
                 on_ready=child.tell_ready,
             )
         )

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
-import json
 import logging
 import os
-import secrets
 import shutil
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from gnomon.core import limits
-from gnomon.core.access import TOKEN_PREFIX
 from gnomon.core.errors import Conflict, Invalid, ServerError
 from gnomon.server.children import LOG_FORMAT
+from gnomon.server.files import (
+    ensure_token,
+    remember_ports,
+    remembered_ports,
+    say_where,
+    set_old_log_aside,
+)
 from gnomon.settings import Home, child_environment
 from gnomon.supervisor.children import Child
 from gnomon.supervisor.supervisor import Supervisor
@@ -66,8 +70,10 @@ def serve(home: Home, options: ServeOptions) -> int:
         Conflict: Another server runs in this home, or a port that was asked for is taken.
     """
     _check(options)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     os.umask(0o077)
     home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    home.root.chmod(0o700)  # it may have been made by somebody with other habits
     with home.server_lock.open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,7 +87,8 @@ def serve(home: Home, options: ServeOptions) -> int:
         shutil.rmtree(home.run, ignore_errors=True)  # sockets of a server that was killed
         home.run.mkdir(mode=0o700)
         home.server_file.unlink(missing_ok=True)
-        _make_token(home)
+        ensure_token(home)
+        set_old_log_aside(home)
         control, front = _bind_ports(home, options)
         with control, front:
             return asyncio.run(_supervise(home, options, control, front))
@@ -95,23 +102,12 @@ def _check(options: ServeOptions) -> None:
         )
 
 
-def _make_token(home: Home) -> None:
-    if not home.token_file.exists():
-        fresh = home.token_file.with_suffix(".new")
-        fresh.write_text(TOKEN_PREFIX + secrets.token_urlsafe(32) + "\n")
-        fresh.chmod(0o600)
-        fresh.replace(home.token_file)
-
-
 def _bind_ports(home: Home, options: ServeOptions) -> tuple[socket.socket, socket.socket]:
     """Bind both ports: those asked for, else those of last time, else 8080 and 8081, else free."""
-    remembered: Mapping[str, int] = {}
-    if home.ports_file.exists():
-        remembered = json.loads(home.ports_file.read_text())
+    remembered = remembered_ports(home)
     control = _bind(options.host, options.control_port, remembered.get("control", CONTROL_PORT))
     front = _bind(options.host, options.front_port, remembered.get("front", FRONT_PORT))
-    ports = {"control": control.getsockname()[1], "front": front.getsockname()[1]}
-    home.ports_file.write_text(json.dumps(ports))
+    remember_ports(home, control=control.getsockname()[1], front=front.getsockname()[1])
     return control, front
 
 
@@ -145,7 +141,6 @@ def nursery_command(orders: int, lifeline: int) -> tuple[Sequence[str], dict[str
 async def _supervise(
     home: Home, options: ServeOptions, control: socket.socket, front: socket.socket
 ) -> int:
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     supervisor = Supervisor(
         run_directory=home.run,
         log_directory=home.logs,
@@ -174,7 +169,7 @@ async def _supervise(
     children = [child("front", front), child("control", control)]
 
     def started() -> None:
-        _write_server_file(home, urls)
+        say_where(home, urls)
         print(f"gnomon {version('gnomon')} serves at {urls['control_url']}", flush=True)
 
     try:
@@ -197,18 +192,3 @@ async def _supervise(
 def _last_lines(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
     return "\n".join(lines[-_LINES_SHOWN:])
-
-
-def _write_server_file(home: Home, urls: Mapping[str, str]) -> None:
-    """Say where this server is; its start time tells it from another process of the same pid."""
-    started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
-    facts = {
-        **urls,
-        "pid": os.getpid(),
-        "pid_started": int(started),
-        "version": version("gnomon"),
-    }
-    fresh = home.server_file.with_suffix(".new")
-    fresh.write_text(json.dumps(facts, indent=1) + "\n")
-    fresh.chmod(0o600)
-    fresh.replace(home.server_file)

@@ -1,4 +1,4 @@
-"""How the control plane talks to the supervisor."""
+"""How the control plane and the fronts talk to the supervisor."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class SupervisorClient:
     def stop_host(self, name: str) -> None:
         """Let a host finish its connections and end; unknown names are fine."""
         self._call({"op": "stop_host", "name": name})
+
+    def replace_host(self, name: str) -> None:
+        """End a host's process and start another; for one that is past its own watchdog."""
+        self._call({"op": "replace_host", "name": name})
 
     def hosts(self) -> list[HostStatus]:
         """Return every host that is wanted."""

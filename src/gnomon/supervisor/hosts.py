@@ -125,6 +125,13 @@ class Hosts:
             )
             self._ended[pid] = lambda _: overdue.cancel()
 
+    def replace(self, name: str) -> None:
+        """End a host's process now and start another: it does not even end itself any more."""
+        host = self._hosts.get(name)
+        if host is not None and host.pid is not None:
+            log.warning("host.wedged name=%s pid=%d", name, host.pid)
+            _kill(host.pid, signal.SIGKILL)
+
     def stop_all(self) -> None:
         """Let every host end."""
         for name in list(self._hosts):
@@ -168,17 +175,30 @@ class Hosts:
             nice=limits.CHALLENGER_NICE,
             empty_directory=str(self._empty_directory),
         )
+        first: asyncio.Future[None] = loop.create_future()
+
+        def told(facts: dict[str, Any]) -> None:
+            reports.append(facts)
+            if not first.done():
+                first.set_result(None)
+
         with socket.socket(socket.AF_UNIX) as nothing:
-            pid = await self._fork(order, nothing.fileno(), reports.append)
+            pid = await self._fork(order, nothing.fileno(), told)
         self._watch(pid, exited.set_result)
-        try:
-            wait_status = await asyncio.wait_for(asyncio.shield(exited), self._probe_timeout_s)
-        except TimeoutError:
+        either: set[asyncio.Future[Any]] = {first, exited}
+        await asyncio.wait(
+            either, timeout=self._probe_timeout_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        if first.done():  # it can be served; what else is found out must not take long
+            await asyncio.wait({exited}, timeout=limits.PROBE_ROWS_TIMEOUT_S)
+        timed_out = not exited.done()
+        if timed_out:
             _kill(pid, signal.SIGKILL)
-            await exited
-            return self._load_timeout()
+        wait_status = await exited
         if reports:
-            return ProbeReport.from_json(reports[0]["report"])
+            return ProbeReport.from_json(reports[-1]["report"])
+        if timed_out:
+            return self._load_timeout()
         code = os.waitstatus_to_exitcode(wait_status)
         if code in (-signal.SIGXCPU, -signal.SIGKILL):
             return self._load_timeout()

@@ -1,4 +1,4 @@
-"""What the control plane may ask of the supervisor: one JSON object a line, over a unix socket."""
+"""What the control plane and the fronts may ask for: one JSON object a line, over a unix socket."""
 
 from __future__ import annotations
 
@@ -55,6 +55,9 @@ class Orders:
                 return None
             case "stop_host":
                 self._hosts.stop(order["name"])
+                return None
+            case "replace_host":
+                self._hosts.replace(order["name"])
                 return None
             case "hosts":
                 return [status.to_json() for status in self._hosts.status()]

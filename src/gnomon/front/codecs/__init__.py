@@ -5,12 +5,14 @@ from __future__ import annotations
 import orjson
 
 from gnomon.core.errors import MalformedRequest
-from gnomon.front.calls import Refused
+from gnomon.front.codecs.arrow import ArrowTable
 from gnomon.front.codecs.document import Answer, Document, Result
 from gnomon.front.codecs.json_tensors import NamedTensors
 from gnomon.front.codecs.records import Records
 
 __all__ = ["Answer", "Document", "Result", "read"]
+
+_ARROW_STARTS = (b"ARROW1", b"\xff\xff\xff\xff")  # a file, a stream
 
 
 def read(body: bytes, content_type: bytes | None) -> Document:
@@ -21,19 +23,21 @@ def read(body: bytes, content_type: bytes | None) -> Document:
 
     Args:
         content_type: `application/json; format=pandas-records` takes records only; of the others
-            none decides, because clients send all kinds of them with JSON.
+            none decides, because clients send all kinds of them with JSON. Arrow is known by
+            its type or by its first bytes, which no JSON has.
 
     Raises:
-        MalformedRequest: It is not JSON, or neither object nor list.
-        InputMismatch: It has no rows, or too many columns.
-        Refused: The type is one that is not taken.
+        MalformedRequest: It is not what its format says, or JSON that is neither object nor list.
+        InputMismatch: It has no rows, too many columns, or columns of types that are not taken.
     """
     records_only = False
     if content_type is not None and content_type != b"application/json":
         content_type = content_type.lower()
         if content_type.startswith(b"application/vnd.apache.arrow"):
-            raise Refused(415, "Arrow bodies are not taken; send JSON.")
+            return ArrowTable(body)
         records_only = b"format=pandas-records" in content_type.replace(b" ", b"")
+    if body.startswith(_ARROW_STARTS):
+        return ArrowTable(body)
     if not body:
         raise MalformedRequest("The body is empty; JSON was expected.")
     try:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
 import orjson
 
-from gnomon.core import limits
-from gnomon.core.errors import InputMismatch, MalformedRequest, ModelFailed
+from gnomon.core.errors import InputMismatch, MalformedRequest
 from gnomon.core.inference import Observation, Status
 from gnomon.front.codecs.columns import Columns
-from gnomon.front.codecs.document import Answer, Document, Result
+from gnomon.front.codecs.document import (
+    Answer,
+    Document,
+    Result,
+    by_row,
+    challengers_header,
+    check_by_row,
+)
 
 
 class Records(Document):
@@ -31,15 +36,7 @@ class Records(Document):
 
     def check_outputs(self, champion: Observation) -> None:
         """Raise ModelFailed if an output cannot be split into one part for each row."""
-        assert champion.outputs is not None
-        for spec, array in zip(champion.model.signature.outputs, champion.outputs, strict=True):
-            if not array.ndim or len(array) != self.rows:
-                raise ModelFailed(
-                    f"{champion.model}: output {spec.name!r} has shape {list(array.shape)}, which "
-                    f"cannot be split into {self.rows} rows. Send the input as named tensors, "
-                    '{"<input>": [...]}, to get it whole.',
-                    model=str(champion.model),
-                )
+        check_by_row(champion, len(self._records))
 
     def answer(self, result: Result) -> Answer:
         """Return one object per row; float32 in its own shortest text."""
@@ -63,7 +60,7 @@ class Records(Document):
             for row in range(rows)
         ]
         body = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-        return Answer(body, _challengers_header(result))
+        return Answer(body, challengers_header(result))
 
     def _rows_of(self, observation: Observation) -> list[dict[str, Any]]:
         """Split outputs by row: a list of one dict per row."""
@@ -82,7 +79,7 @@ class Records(Document):
     ) -> list[dict[str, Any]]:
         if observation is not None and observation.status is Status.OK:
             assert observation.outputs is not None
-            if all(array.ndim and len(array) == self.rows for array in observation.outputs):
+            if by_row(observation.outputs, len(self._records)):
                 return self._rows_of(observation)
         empty = {spec.name: None for spec in specs}
         return [empty] * len(self._records)
@@ -107,15 +104,3 @@ def _columns(records: list[Any]) -> Columns:
                 row=lacking,
             )
     return Columns({name: [record[name] for record in records] for name in first})
-
-
-def _challengers_header(result: Result) -> bytes:
-    if not result.route.challengers:
-        return b""
-    views = result.challenger_views()
-    for view in views.values():
-        if view["error"] is not None:
-            view["error"] = view["error"][: limits.ERROR_TEXT_CHARS_MAX]
-    # json, because a header takes ASCII only, and it escapes the rest
-    text = json.dumps(views, separators=(",", ":"), ensure_ascii=True)
-    return f"X-Gnomon-Challengers: {text}\r\n".encode()
