@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import onnxruntime
 from gnomon.core import limits
 from gnomon.core.model import Signature
 from gnomon.core.tensors import DTYPE_OF_ONNX, STRING, Array, TensorSpec
+from gnomon.host.messages import clean_message
 from gnomon.host.onnx_scan import Refused
 
 _ERRORS_ONLY = 3
-_MESSAGE_CHARS_MAX = 500
 
 
 class RunFailed(Exception):
@@ -162,15 +161,3 @@ def out_of_memory() -> Refused:
         f"({limits.HOST_MEMORY_MODEL_FACTOR} times its file, at least "
         f"{limits.HOST_MEMORY_MODEL_MIN_BYTES // limits.MIB} MiB).",
     )
-
-
-_PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
-_PATHS = re.compile(r"(/[\w.@+~-]+){2,}(:\d+)?")
-
-
-def clean_message(error: Exception) -> str:
-    """Return the first line of onnxruntime's text, without paths and without its prefix."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    text = _PATHS.sub("<path>", _PREFIX.sub("", lines[0]))
-    printable = "".join(char if char.isprintable() else " " for char in text)
-    return printable[:_MESSAGE_CHARS_MAX]
