@@ -7,10 +7,15 @@ are named relative to an open descriptor of their directory, through /proc/self/
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from gnomon.core import limits
+from gnomon.core.errors import ServerUnreachable
 
 SOCKET_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -60,3 +65,22 @@ def connect(path: Path, *, timeout_s: float) -> socket.socket:
         connection.close()
         raise
     return connection
+
+
+def ask(path: Path, order: dict[str, Any], *, whom: str, timeout_s: float) -> dict[str, Any]:
+    """Send one order as a JSON line over a connection of its own, and return the answer.
+
+    Args:
+        whom: "the supervisor", for messages.
+
+    Raises:
+        ServerUnreachable: Nobody listens, or there is no answer in time.
+    """
+    try:
+        with connect(path, timeout_s=timeout_s) as connection:
+            connection.sendall(json.dumps(order).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                answer = json.loads(lines.readline(limits.CONTROL_MESSAGE_BYTES_MAX))
+    except (OSError, ValueError) as error:
+        raise ServerUnreachable(f"{whom.capitalize()} does not answer.") from error
+    return dict(answer)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from gnomon import unix_sockets
 from gnomon.core import limits
-from gnomon.core.errors import ServerError, ServerUnreachable
+from gnomon.core.errors import ServerError
 from gnomon.core.routing import RoutingTable
 
 
@@ -45,14 +44,9 @@ class FrontClient:
         return self._call({"op": "stats"})
 
     def _call(self, order: dict[str, Any]) -> dict[str, Any]:
-        timeout_s = limits.FRONT_CALL_TIMEOUT_S
-        try:
-            with unix_sockets.connect(self._path, timeout_s=timeout_s) as connection:
-                connection.sendall(json.dumps(order).encode() + b"\n")
-                with connection.makefile("rb") as lines:
-                    answer = json.loads(lines.readline(limits.CONTROL_MESSAGE_BYTES_MAX))
-        except (OSError, ValueError) as error:
-            raise ServerUnreachable("The front does not answer.") from error
+        answer = unix_sockets.ask(
+            self._path, order, whom="the front", timeout_s=limits.FRONT_CALL_TIMEOUT_S
+        )
         if not answer.pop("ok"):
             raise ServerError(f"The front did not carry out {order['op']!r}: {answer['error']}")
-        return dict(answer)
+        return answer

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from gnomon import unix_sockets
 from gnomon.core import limits
 from gnomon.core.deployment import HostSpec, HostStatus, ProbeReport, ProcessStatus
-from gnomon.core.errors import ServerUnreachable, from_code
+from gnomon.core.errors import from_code
 
 
 class SupervisorClient:
@@ -50,13 +49,7 @@ class SupervisorClient:
     def _call(
         self, order: dict[str, Any], *, timeout_s: float = limits.SUPERVISOR_CALL_TIMEOUT_S
     ) -> Any:
-        try:
-            with unix_sockets.connect(self._path, timeout_s=timeout_s) as connection:
-                connection.sendall(json.dumps(order).encode() + b"\n")
-                with connection.makefile("rb") as lines:
-                    answer = json.loads(lines.readline(limits.CONTROL_MESSAGE_BYTES_MAX))
-        except (OSError, ValueError) as error:
-            raise ServerUnreachable("The supervisor does not answer.") from error
+        answer = unix_sockets.ask(self._path, order, whom="the supervisor", timeout_s=timeout_s)
         if "error" in answer:
             raise from_code(answer["error"], answer["message"])
         return answer["ok"]
