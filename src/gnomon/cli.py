@@ -6,10 +6,9 @@ Nothing heavy is imported before a command needs it: `gnomon --help` is answered
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,7 +16,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gnomon.core import limits
-from gnomon.core.errors import GnomonError, Invalid, NotFound, ServerUnreachable
+from gnomon.core.errors import GnomonError, Invalid, NotFound, ServerError, ServerUnreachable
+from gnomon.sdk.printing import print_json, print_table, printable
 from gnomon.settings import Home
 
 if TYPE_CHECKING:
@@ -86,7 +86,13 @@ def serve(
         open_inference=open_inference,
         probe_timeout_s=probe_timeout_s,
     )
-    raise typer.Exit(server.serve(_home(home), options))
+    place = _home(home)
+    with local.home_errors(place):
+        try:
+            code = server.serve(place, options)
+        except Invalid as error:  # an address that it does not listen at
+            raise typer.Exit(_failed(error, as_json=False, code=Exit.WRONG_USAGE)) from error
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -103,12 +109,13 @@ def demo(
     file = None if page is None else page.absolute()
     outcome = demo_module.run(place, keep=keep, page_file=file, shown=not as_json)
     if as_json:
-        _print_json(outcome.to_json())
+        print_json(outcome.to_json())
 
 
 @app.command()
 def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """Show the server's processes, deployments and models."""
+    from gnomon.sdk import deployment
     from gnomon.sdk.transport import path
 
     client = _client(home)
@@ -124,24 +131,27 @@ def status(home: HomeOption = None, as_json: JsonOption = False) -> None:
         for model in workspace.models()
     ]
     if as_json:
-        _print_json({**server, "models": models})
+        deployments = [{**view, "status": deployment.word(view)} for view in server["deployments"]]
+        print_json({**server, "deployments": deployments, "models": models})
         return
     _print_status(server, models)
 
 
 def _print_status(server: dict[str, Any], models: list[dict[str, Any]]) -> None:
+    from gnomon.sdk import deployment
+
     print(f"gnomon {server['version']}, process {server['pid']}, data in {server['home']}")
     print(f"control plane {server['control_url']}, inference {server['front_url']}\n")
     columns = ("name", "pid", "state", "restarts", "log")
-    _print_table(
+    print_table(
         ("process", *columns[1:]),
         ([process[column] for column in columns] for process in server["processes"]),
     )
     for view in server["deployments"]:
-        print(f"\npipeline {view['pipeline']}: {view['state']}  {view['url']}")
+        print(f"\npipeline {view['pipeline']}: {deployment.state(view)}  {view['url']}")
         if view["reason"]:
-            print(_printable(f"  {view['reason']}"))
-        _print_table(
+            print(printable(f"  {view['reason']}"))
+        print_table(
             ("  role", "label", "version", "state", "pid", "restarts", "reason"),
             (
                 [
@@ -153,7 +163,7 @@ def _print_status(server: dict[str, Any], models: list[dict[str, Any]]) -> None:
             ),
         )
     print()
-    _print_table(
+    print_table(
         ("model", "workspace", "versions", "updated"),
         ([m["name"], m["workspace"], m["versions"], m["updated_at"][:19]] for m in models),
     )
@@ -174,19 +184,19 @@ def infer(
     """Ask a pipeline about what is in FILE."""
     asked = _pipeline(_client(home, interactive=not as_json), pipeline, workspace)
     try:
-        answer = asked.infer_from_file(file, timeout, request_id=request_id)
+        answer = asked.infer_from_file(file, timeout=timeout, request_id=request_id)
     except (FileNotFoundError, TypeError) as error:
         raise typer.BadParameter(str(error)) from error
     if isinstance(answer, list):
         if as_json:
-            _print_json([result.to_json() for result in answer])
+            print_json([result.to_json() for result in answer])
             return
         for result in answer:
             _print_result(result)
         return
     if as_json:
         rows = answer.assign(time=answer["time"].astype("str")).to_dict("records")
-        _print_json({"request_id": answer.attrs["request_id"], "rows": rows})
+        print_json({"request_id": answer.attrs["request_id"], "rows": rows})
         return
     print(answer.to_string(max_rows=20, max_colwidth=60))
 
@@ -205,7 +215,7 @@ def _print_result(result: InferenceResult) -> None:
             ("challenger", label, model.status, model.elapsed_ns, model.model_version, shown)
         )
     print(f"request {result.request_id}")
-    _print_table(
+    print_table(
         ("role", "label", "status", "elapsed", "version", "output"),
         ([role, label, s, elapsed_text(ns), v, out] for role, label, s, ns, v, out in lines),
     )
@@ -224,10 +234,10 @@ def logs(
     """Show a pipeline's newest requests, one line per model."""
     found = _pipeline(_client(home), pipeline, workspace).logs(limit)
     if as_json:
-        _print_json([entry.raw for entry in found])
+        print_json([entry.raw for entry in found])
         return
     headings = ("time", "request", "model", "status", "elapsed", "output")
-    _print_table(headings, (_log_line(entry) for entry in found))
+    print_table(headings, (_log_line(entry) for entry in found))
     if found.more:
         print("There are older requests: --limit shows more.")
 
@@ -251,11 +261,17 @@ def token(home: HomeOption = None, as_json: JsonOption = False) -> None:
     place = _home(home)
     found = local.token(place)
     if found is None:
+        if (running := local.read(place)) is not None:
+            raise ServerError(
+                f"The server (process {running.pid}) runs, but its token file {place.token_file} "
+                "is gone or cannot be read. 'gnomon down' and 'gnomon serve' make a new token; "
+                "the old one is not taken any more then."
+            )
         raise ServerUnreachable(
             f"There is no token in {place.root}: no server has been started there."
         )
     if as_json:
-        _print_json({"token": found})
+        print_json({"token": found})
         return
     print(found)
 
@@ -271,7 +287,7 @@ def down(home: HomeOption = None, as_json: JsonOption = False) -> None:
         raise ServerUnreachable(f"No gnomon server runs with the data in {place.root}.")
     local.stop(server)
     if as_json:
-        _print_json({"stopped": server.pid})
+        print_json({"stopped": server.pid})
         return
     print(f"Stopped the server at {server.control_url}.")
 
@@ -310,10 +326,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read the output has enough; Python would complain again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return Exit.FAILED
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _failed(ServerError(f"{where}{error.strerror or error}."), as_json)
     return code if isinstance(code, int) else Exit.DONE
 
 
-def _failed(error: GnomonError, as_json: bool) -> Exit:
+def _failed(error: GnomonError, as_json: bool, code: Exit | None = None) -> Exit:
+    """Tell an error on stderr and return the exit code: `code`, or the error's own."""
     if as_json:
         document = {
             "error_code": error.code,
@@ -323,7 +343,9 @@ def _failed(error: GnomonError, as_json: bool) -> Exit:
         }
         print(json.dumps(document, default=str), file=sys.stderr)
     else:
-        print(_printable(f"gnomon: {error.message}"), file=sys.stderr)
+        print(printable(f"gnomon: {error.message}"), file=sys.stderr)
+    if code is not None:
+        return code
     return Exit.NO_SERVER if isinstance(error, ServerUnreachable) else Exit.FAILED
 
 
@@ -364,31 +386,3 @@ def _pipeline(client: Client, name: str, workspace: str | None) -> Pipeline:
         homes = ", ".join(sorted(home for home, _ in found))
         raise Invalid(f"Pipeline {name!r} is in the workspaces {homes}: choose with --workspace.")
     return found[0][1]
-
-
-def _print_json(document: Any) -> None:
-    print(json.dumps(_finite(document), indent=2, allow_nan=False, default=str))
-
-
-def _finite(value: Any) -> Any:
-    """Return JSON values with null for what JSON has no word for: NaN and the infinities."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print columns, each as wide as its widest cell."""
-    lines = [tuple(headings), *(tuple(_printable(cell) for cell in row) for row in rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
-
-
-def _printable(value: object) -> str:
-    """Return text without control characters: what models and callers name is shown, not obeyed."""
-    text = "-" if value is None else str(value)
-    return "".join(char if char.isprintable() or char in "\n\t" else "�" for char in text)

@@ -238,3 +238,84 @@ def test_serve_status_and_down_on_a_real_server(tmp_path):
     assert down.returncode == 0, down.stderr
     assert command("status").returncode == 3
     assert command("down").returncode == 3
+
+
+def test_status_says_that_a_pipeline_does_not_run_when_its_champion_is_down(run, server):
+    champion = server.pipelines[0]["deployment"]["models"][0]
+    champion.update(state="crash_looping", reason="It died of signal 9.")
+
+    shown = run("status")
+
+    assert "pipeline cc-shadow: failed" in shown.out
+    assert "It died of signal 9." in shown.out
+    [view] = run("status", "--json").json()["deployments"]
+    assert (view["status"], view["models"][0]["state"]) == ("Error", "crash_looping")
+    champion.update(state="gone", reason=None)
+    assert "pipeline cc-shadow: starting" in run("status").out
+
+
+def test_a_home_that_is_a_file_is_told_and_no_traceback(run, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+
+    for home in (file, file / "below"):
+        shown = run("serve", "--home", home)
+        assert (shown.code, shown.out) == (1, "")
+        assert "must be a directory. Choose another" in shown.err
+        assert shown.err.count("\n") == 1
+        shown = run("demo", "--json", "--home", home)
+        assert (shown.code, shown.out) == (1, "")
+        assert json.loads(shown.err)["error_code"] == "invalid"
+
+
+@pytest.mark.parametrize("home", ["/sys/kernel", "/sys/gnomon"])
+def test_a_home_that_cannot_be_written_is_told_and_no_traceback(run, home):
+    shown = run("serve", "--home", home)
+
+    assert shown.code == 1
+    assert f"cannot keep its data in {home}" in shown.err
+    assert shown.err.count("\n") == 1
+    shown = run("demo", "--json", "--home", f"{home}/demo")
+    assert shown.code == 1
+    assert json.loads(shown.err)["error_code"] == "server_error"
+
+
+def test_serve_takes_no_address_but_loopback(run, tmp_path):
+    shown = run("serve", "--host", "0.0.0.0", "--home", tmp_path / "home")
+
+    assert (shown.code, shown.out) == (2, "")
+    assert "loopback only, not on '0.0.0.0'" in shown.err
+    assert shown.err.count("\n") == 1
+    assert not (tmp_path / "home").exists()
+
+
+def test_any_other_trouble_with_files_is_told_too(run, server, tmp_path):
+    (tmp_path / "a.json").mkdir()
+    loop = tmp_path / "loop.json"
+    loop.symlink_to(loop)
+
+    for name in ("a.json", "loop.json", "x" * 300 + ".json"):
+        shown = run("infer", tmp_path / name, "--pipeline", "cc-shadow", "--json")
+        assert shown.code in (1, 2)
+        assert json.loads(shown.err)["error"]
+
+
+def test_a_running_server_whose_token_file_is_gone_is_not_said_to_be_absent(run, tmp_path):
+    from gnomon.sdk import local
+
+    Home(tmp_path).server_file.write_text(
+        json.dumps(
+            {
+                "control_url": "http://127.0.0.1:1",
+                "front_url": "http://127.0.0.1:2",
+                "pid": os.getpid(),
+                "pid_started": local.start_ticks(os.getpid()),
+                "version": "0",
+            }
+        )
+    )
+
+    shown = run("token", "--home", tmp_path)
+
+    assert shown.code == 1
+    assert f"(process {os.getpid()}) runs, but its token file" in shown.err

@@ -195,7 +195,25 @@ def test_every_number_type_is_answered_exactly(dtype, count):
 def test_what_json_cannot_say_is_null(count):
     array = np.array([np.nan, np.inf, -np.inf] * count, "float32")
     [answer] = json.loads(codecs.read(b"{}", None).answer(result({"y": array})).body)
-    assert answer["outputs"][0]["Float"]["data"] == [None] * 3 * count
+    tensor = answer["outputs"][0]["Float"]
+    assert tensor["data"] == [None] * 3 * count
+    words = ["NaN", "Infinity", "-Infinity"] * count
+    assert tensor["non_finite"] == {str(index): word for index, word in enumerate(words)}
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+def test_what_the_nulls_are_is_said_by_flat_index_for_champion_and_challengers(dtype):
+    array = np.array([[1, 2], [-np.inf, 3]], dtype)
+    served = challenger("rf", outputs=(spec("v", dtype),))
+    shown = result({"y": array}, [(served, ok(served, np.array(np.nan, dtype)))])
+    [answer] = json.loads(codecs.read(b"{}", None).answer(shown).body)
+    tag = DTYPES[dtype][1]
+    assert answer["outputs"] == [
+        {tag: {"data": [1, 2, None, 3], "dim": [2, 2], "v": 1, "non_finite": {"2": "-Infinity"}}}
+    ]
+    assert answer["shadow_data"]["rf"] == [
+        {tag: {"data": [None], "dim": [], "v": 1, "non_finite": {"0": "NaN"}}}
+    ]
 
 
 def test_texts_and_single_values_are_answered():

@@ -275,6 +275,7 @@ class ContractServer(ContractFront):
             "wanted_version": pipeline["versions"][0],
             "url": f"{self.url}{FRONT}{pipeline['name']}-{deployment_id}/{pipeline['name']}",
             "models": models,
+            "before": before.get("models"),
             "updated_at": now(),
             "looks": self.settles_after_looks,
         }
@@ -290,7 +291,10 @@ class ContractServer(ContractFront):
         if view["desired"] == "stopped":
             view.update(state="stopped", pipeline_version=None)
         elif view["models"][0]["state"] == "failed":
-            view["state"] = "running" if view["pipeline_version"] else "failed"
+            champion = view["models"][0]
+            view.update(state="failed", reason=f"Model {champion['label']}: {champion['reason']}")
+            if view["pipeline_version"]:  # what is left are the models of the version before
+                view["models"] = view["before"]
         else:
             view.update(state="running", pipeline_version=view["wanted_version"])
         return view

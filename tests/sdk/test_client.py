@@ -159,13 +159,13 @@ def test_what_other_platforms_are_told_at_upload_is_kept(client, tmp_path):
     file.write_text("1.0")
 
     model = client.upload_model("kept", file, arch="x86", convert_wait=False)
-    same = model.configure("onnx", batch_config="single")
+    same = model.configure("onnx", input_schema="ignored")
 
     assert same is model
     assert model.config() == {
         "arch": "x86",
         "convert_wait": False,
-        "batch_config": "single",
+        "input_schema": "ignored",
         "runtime": "onnx",
         "tensor_fields": None,
     }
@@ -198,3 +198,33 @@ def test_workspaces_show_what_is_in_them(client, shadow):
     ]
     assert [pipeline.name() for pipeline in workspace.pipelines()] == ["cc-shadow"]
     assert "'models': 3, 'pipelines': 1" in repr(workspace)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"batch_config": "single"}, "batch_config='single' cannot be set: gnomon decides"),
+        ({"dynamic_batching_config": {"max": 4}}, "gnomon decides by itself"),
+        ({"continuous_batching_config": object()}, "gnomon decides by itself"),
+        ({"filter_threshold": 0.5}, "filter_threshold cannot be set"),
+        ({"openai_config": {}}, "openai_config cannot be set"),
+    ],
+)
+def test_what_a_model_cannot_be_told_is_not_silently_ignored(shadow, given, says):
+    before = shadow.champion.config()
+
+    with pytest.raises(Invalid, match=says):
+        shadow.champion.configure(**given)
+    assert shadow.champion.config() == before
+
+
+@pytest.mark.parametrize("path", [None, 5, b"model.onnx"])
+def test_an_upload_of_what_is_no_path_is_refused_in_words(client, path):
+    with pytest.raises(Invalid, match="path must be where the ONNX file is, got"):
+        client.upload_model("x", path)
+
+
+@pytest.mark.parametrize("timeout", ["x", 0, float("nan"), True])
+def test_a_client_has_a_time_to_wait(server, timeout):
+    with pytest.raises(Invalid, match="request_timeout must be more than 0 seconds, got"):
+        gnomon.Client(server.url, TOKEN, request_timeout=timeout)

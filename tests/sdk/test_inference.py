@@ -20,7 +20,7 @@ from gnomon.core.errors import (
     MalformedRequest,
     NotDeployed,
 )
-from gnomon.sdk.inference import InferenceResult
+from gnomon.sdk.inference import RAW_KEYS, InferenceResult
 from tests.sdk.wire import FRONT
 
 ROW = [1.0, 2.0, 3.0]
@@ -93,6 +93,22 @@ def test_outputs_of_every_type_are_decoded():
     assert raw("Float", [], [0, 1]).shape == (0, 1)
 
 
+def test_what_json_has_no_word_for_is_decoded_in_outputs_and_shadow_data():
+    tensor = {
+        "data": [None, 1.5, None, None],
+        "dim": [2, 2],
+        "v": 1,
+        "non_finite": {"0": "-Infinity", "2": "Infinity", "3": "NaN"},
+    }
+    answer = dict.fromkeys(RAW_KEYS)
+    answer.update(outputs=[{"Float": tensor}], shadow_data={"xgb": [{"Double": tensor}]})
+    result = InferenceResult(answer)
+
+    expected = [[-math.inf, 1.5], [math.inf, math.nan]]
+    np.testing.assert_array_equal(result.data()[0], expected)
+    np.testing.assert_array_equal(result.shadow_data()["xgb"][0], expected)
+
+
 def test_the_wait_for_challengers_is_asked_for_and_can_be_left_out(shadow, server):
     shadow.pipeline.infer({"tensor": [ROW]})
     [result] = shadow.pipeline.infer({"tensor": [ROW]}, shadow_wait_ms=0)
@@ -121,8 +137,13 @@ def test_a_request_can_have_an_id_and_a_timeout_of_its_own(shadow, server):
     assert asked(server)[-1].headers["X-Gnomon-Timeout-Ms"] == "2500"
     with pytest.raises(MalformedRequest):
         shadow.pipeline.infer({"tensor": [ROW]}, request_id="not mine")
-    with pytest.raises(Invalid, match="more than 0 seconds"):
-        shadow.pipeline.infer({"tensor": [ROW]}, timeout=0)
+    with pytest.raises(MalformedRequest, match=r"request_id must be text, got int: try .*'5'"):
+        shadow.pipeline.infer({"tensor": [ROW]}, request_id=5)
+    for timeout in (0, "x", float("inf"), float("nan"), True):
+        with pytest.raises(Invalid, match="timeout must be more than 0 seconds, got"):
+            shadow.pipeline.infer({"tensor": [ROW]}, timeout=timeout)
+    with pytest.raises(Invalid, match="0 to 60000 milliseconds, got '5'"):
+        shadow.pipeline.infer({"tensor": [ROW]}, shadow_wait_ms="5")
 
 
 def test_an_inference_is_one_round_trip(shadow, server):
@@ -283,3 +304,28 @@ def test_columns_cannot_be_chosen_yet_and_that_is_said(shadow):
     assert shadow.pipeline.infer({"tensor": [ROW]}, None, ["*"], None, None)
     with pytest.raises(Invalid, match=r"dataset_exclude=.* not supported yet"):
         shadow.pipeline.infer({"tensor": [ROW]}, dataset_exclude=["in"])
+
+
+def test_a_file_can_be_said_to_hold_what_its_name_does_not_say(shadow, tmp_path):
+    tensors, rows, arrow = tmp_path / "tensors", tmp_path / "rows.txt", tmp_path / "a.json"
+    tensors.write_text(json.dumps({"tensor": [ROW]}))
+    rows.write_text(json.dumps([{"tensor": ROW}]))
+    table = pa.table({"tensor": pa.array([ROW], pa.list_(pa.float32()))})
+    with pa.ipc.new_file(arrow, table.schema) as writer:
+        writer.write_table(table)
+    ask = shadow.pipeline.infer_from_file
+
+    assert ask(tensors, "custom-json")[0].data()[0].item() == 12.0
+    assert ask(rows, "custom-json")["out.dense_1"].tolist() == [[12.0]]
+    assert ask(rows, "pandas-records", 5.0, ["*"])["out.dense_1"].tolist() == [[12.0]]
+    assert ask(arrow, data_format="arrow")["out.dense_1"].tolist() == [[12.0]]
+    with pytest.raises(MalformedRequest, match="tensors must hold a list of records"):
+        ask(tensors, "pandas-records")
+    with pytest.raises(MalformedRequest, match="not an Arrow IPC file"):
+        ask(rows, "arrow")
+    with pytest.raises(Invalid, match="data_format must be one of 'pandas-records'"):
+        ask(rows, "csv")
+    with pytest.raises(Invalid, match=r"got '30'.*timeout=seconds"):
+        ask(rows, 30)
+    with pytest.raises(Invalid, match="path of a file, got NoneType"):
+        ask(None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ import pytest
 
 import gnomon
 from gnomon.core import limits
-from gnomon.core.errors import Invalid, ServerError, ServerUnreachable
+from gnomon.core.errors import Invalid, OutOfSpace, ServerError, ServerUnreachable
 from gnomon.sdk import local
 from gnomon.settings import Home
 from tests.waiting import until
@@ -193,3 +194,33 @@ def test_elsewhere_than_on_linux_a_local_server_is_refused_in_words(home, monkey
 
     with pytest.raises(Invalid, match=r"needs Linux; this is darwin"):
         gnomon.Client(home=home.root)
+
+
+def test_a_file_as_home_is_refused_in_words(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("mine")
+
+    for home in (file, file / "below"):
+        with pytest.raises(
+            Invalid, match=r"cannot keep its data in .*must be a directory\. Choose"
+        ):
+            gnomon.Client(home=home, interactive=False)
+    assert file.read_text() == "mine"
+
+
+# Where nobody can write, root included.
+@pytest.mark.parametrize("home", ["/sys/kernel", "/sys/gnomon"])
+def test_a_home_that_cannot_be_written_is_refused_in_words(home):
+    with pytest.raises(ServerError, match=rf"cannot keep its data in {home}.*Choose another"):
+        gnomon.Client(home=home, interactive=False)
+
+
+def test_a_full_disk_is_named_and_what_is_not_about_the_home_is_left_alone(home):
+    def failing(number: int, file: Path) -> None:
+        with local.home_errors(home):
+            raise OSError(number, os.strerror(number), str(file))
+
+    with pytest.raises(OutOfSpace, match=r"No space left on device.*Make room"):
+        failing(errno.ENOSPC, home.server_lock)
+    with pytest.raises(PermissionError):
+        failing(errno.EACCES, home.root.with_name("other") / "file")

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gnomon.core.errors import ServerError
+from gnomon.core.errors import Invalid, ServerError
 from gnomon.sdk import records
 from gnomon.sdk.logs import LogEntries, LogEntry
 from tests.sdk.wire import Answer, log_stream, tensor
@@ -169,3 +169,20 @@ def test_an_output_that_is_no_batch_belongs_to_every_row():
     assert list(records.rows_of(fixed, 2)) == [[1.0, 2.0, 3.0]] * 2
     assert list(records.rows_of(fixed, 3)) == [1.0, 2.0, 3.0]
     assert list(records.rows_of(np.array(5), 2)) == [5, 5]
+
+
+def test_the_logs_take_the_arguments_of_other_platforms_at_their_defaults(shadow):
+    shadow.pipeline.infer({"tensor": [[1.0, 2.0, 3.0]]})
+
+    assert len(shadow.pipeline.logs(None, None, start_datetime=None, dataset=["*"])) == 3
+    for given in (
+        {"valid": True},
+        {"start_datetime": "2024-01-01"},
+        {"end_datetime": "2024-01-01"},
+        {"arrow": True},
+        {"dataset_separator": "."},
+    ):
+        with pytest.raises(Invalid, match="comes with a later version"):
+            shadow.pipeline.logs(**given)
+    with pytest.raises(Invalid, match=r"dataset=.* not supported yet"):
+        shadow.pipeline.logs(dataset=["time"])

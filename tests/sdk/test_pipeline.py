@@ -9,6 +9,7 @@ import pytest
 import gnomon
 from gnomon.core.errors import DeploymentError, Invalid, NotFound, WaitExpired
 from gnomon.object import WaitForDeployError, WaitForError
+from tests.sdk.wire import TOKEN
 
 
 def labels(pipeline: gnomon.Pipeline) -> list[str]:
@@ -149,9 +150,14 @@ def test_a_champion_that_does_not_start_is_named_with_the_reason(server, shadow)
     assert "memory" in fresh.status()["details"][0]
     assert "<td>False</td>" in fresh._repr_html_()
     # A version that ran before goes on
-    with pytest.raises(DeploymentError, match="Its previous version still answers"):
+    with pytest.raises(DeploymentError, match=r"needs more.*Its previous version still answers"):
         shadow.pipeline.deploy()
     assert shadow.pipeline.infer({"tensor": [[1.0, 2.0, 3.0]]})
+    # If it does
+    shadow.pipeline._view["deployment"]["models"][0].update(state="crash_looping", reason="Died.")
+    server.pipelines[0]["deployment"]["models"][0].update(state="crash_looping", reason="Died.")
+    with pytest.raises(DeploymentError, match=r"needs more.*\): Died\.$"):
+        shadow.pipeline.deploy()
 
 
 def test_a_challenger_that_does_not_start_is_warned_of(server, shadow):
@@ -233,3 +239,85 @@ def test_a_pipeline_shows_all_that_it_is(shadow):
     fresh = shadow.client.build_pipeline("fresh")
     assert "<th>deployed</th> <td>(none)</td>" in fresh._repr_html_()
     assert "<th>steps</th> <td></td>" in fresh._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "word", "says"),
+    [
+        ("crash_looping", "It died of signal 9.", "Error", "It died of signal 9."),
+        ("crash_looping", None, "Error", "it keeps crashing."),
+        ("failed", "It needs more memory.", "Error", "It needs more memory."),
+        ("gone", None, "Starting", "its host is gone, and is started again."),
+        ("starting", None, "Starting", "its host is starting."),
+        ("stopping", None, "Starting", "its host ends, and is replaced."),
+    ],
+)
+def test_a_pipeline_whose_champion_is_down_does_not_run(server, shadow, state, reason, word, says):
+    server.pipelines[0]["deployment"]["models"][0].update(state=state, reason=reason)
+
+    status = shadow.pipeline.status()
+
+    version = shadow.champion.version()
+    assert status["status"] == word
+    assert status["details"] == [f"Model ccfraud-lstm (version {version}): {says}"]
+    [engine] = status["engines"]
+    assert engine["status"] == word == engine["pipeline_statuses"]["pipelines"][0]["status"]
+    assert engine["model_statuses"]["models"][0]["status"] == word
+
+
+def test_a_challenger_that_is_down_leaves_the_pipeline_running(server, shadow):
+    server.pipelines[0]["deployment"]["models"][1].update(state="crash_looping", reason="Died.")
+
+    status = shadow.pipeline.status()
+
+    assert status["status"] == "Running"
+    assert "ccfraud-xgb" in status["details"][0]
+
+
+def test_a_deploy_need_not_be_waited_for(server, shadow, capsys):
+    server.settles_after_looks = 1_000
+    client = gnomon.Client(server.url, TOKEN)
+    pipeline = client.get_pipeline("cc-shadow")
+
+    assert pipeline.deploy(wait_for_status=False) is pipeline
+
+    assert capsys.readouterr().out == (
+        "Deployment initiated for cc-shadow. Please check pipeline status.\n"
+    )
+    assert pipeline.status()["status"] == "Starting"
+    assert labels(pipeline) == ["ccfraud-lstm", "ccfraud-xgb", "ccfraud-rf"]
+
+
+def test_a_deploy_takes_the_arguments_of_other_platforms(shadow):
+    assert shadow.pipeline.deploy("cc-shadow") is shadow.pipeline
+    with pytest.raises(Invalid, match=r"the pipeline 'cc-shadow'.* not under 'other'"):
+        shadow.pipeline.deploy("other")
+    with pytest.warns(UserWarning, match="deployment_config has no effect"):
+        shadow.pipeline.deploy(deployment_config={"replicas": 2})
+
+
+def test_a_pipeline_knows_its_workspace_and_how_its_models_are_fed(server, client, shadow):
+    other = client.create_workspace("other")
+    shadow.rf.configure(tensor_fields=["amount"])
+
+    assert shadow.pipeline.workspace() == client.get_current_workspace() != other
+    assert shadow.pipeline.variants() == shadow.pipeline.versions()
+    configs = shadow.pipeline.model_configs()
+    assert [(one["model_name"], one["tensor_fields"]) for one in configs] == [
+        ("ccfraud-lstm", None),
+        ("ccfraud-xgb", None),
+        ("ccfraud-rf", ["amount"]),
+    ]
+    assert configs[0]["model_version"] == shadow.champion.version()
+    server.workspaces.clear()
+    with pytest.raises(NotFound, match="no workspace with the id"):
+        shadow.pipeline.workspace()
+
+
+def test_a_single_challenger_needs_no_list(shadow):
+    shadow.pipeline.add_shadow_deploy(shadow.champion, shadow.rf)
+
+    assert labels(shadow.pipeline) == ["ccfraud-lstm", "ccfraud-rf"]
+    for challengers in (None, 5):
+        with pytest.raises(Invalid, match=r"must be a list of models, as \[model\], got"):
+            shadow.pipeline.add_shadow_deploy(shadow.champion, challengers)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gnomon.core import limits
 from gnomon.core.binding import TENSOR
-from gnomon.core.errors import InferenceTimeout, Invalid, NotDeployed
+from gnomon.core.errors import InferenceTimeout, Invalid, MalformedRequest, NotDeployed
 from gnomon.core.names import check_request_id
 from gnomon.sdk import inference, rows
 from gnomon.sdk.inference import InferenceResult
@@ -47,9 +49,14 @@ class Asking:
 
     def __post_init__(self) -> None:
         if self.request_id is not None:
+            if not isinstance(self.request_id, str):
+                raise MalformedRequest(
+                    f"request_id must be text, got {type(self.request_id).__name__}: try "
+                    f"request_id={str(self.request_id)[:64]!r}."
+                )
             check_request_id(self.request_id)
-        if self.timeout_s is not None and not self.timeout_s > 0:
-            raise Invalid(f"timeout must be more than 0 seconds, got {self.timeout_s}.")
+        if self.timeout_s is not None:
+            check_seconds("timeout", self.timeout_s)
         if self.shadow_wait_ms is not None:
             check_shadow_wait(self.shadow_wait_ms)
 
@@ -143,11 +150,39 @@ def check_shadow_wait(shadow_wait_ms: int) -> None:
     Raises:
         Invalid: It is.
     """
-    if not 0 <= shadow_wait_ms <= limits.SHADOW_WAIT_MAX_MS:
+    if not _is_number(shadow_wait_ms) or not 0 <= shadow_wait_ms <= limits.SHADOW_WAIT_MAX_MS:
         raise Invalid(
             f"shadow_wait_ms must be 0 to {limits.SHADOW_WAIT_MAX_MS} milliseconds, "
-            f"got {shadow_wait_ms}."
+            f"got {shadow_wait_ms!r}."
         )
+
+
+def check_seconds(name: str, seconds: float) -> None:
+    """Refuse what is no time to wait.
+
+    Raises:
+        Invalid: It is no number, or not more than 0.
+    """
+    if not _is_number(seconds) or not (seconds > 0 and math.isfinite(seconds)):
+        raise Invalid(f"{name} must be more than 0 seconds, got {seconds!r}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
+def check_later(**given: Any) -> None:
+    """Refuse an argument that other platforms have, and gnomon not yet.
+
+    Raises:
+        Invalid: One is not None.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise Invalid(
+                f"{name}={str(value)[:80]!r} is not supported yet; it comes with a later version. "
+                "Leave it out, and choose from what is returned."
+            )
 
 
 def check_dataset(**given: Any) -> None:

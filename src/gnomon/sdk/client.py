@@ -13,8 +13,10 @@ from gnomon.core.errors import Invalid, LimitReached, NotFound
 from gnomon.core.names import check_name, name_key
 from gnomon.framework import Framework
 from gnomon.sdk import local
+from gnomon.sdk.asking import check_seconds
 from gnomon.sdk.model import Model, ModelList
-from gnomon.sdk.pipeline import Pipeline, Pipelines, list_pipelines
+from gnomon.sdk.pipeline import Pipeline
+from gnomon.sdk.pipelines import Pipelines, list_pipelines
 from gnomon.sdk.session import Session
 from gnomon.sdk.transport import Transport, path
 from gnomon.sdk.workspace import Workspace, Workspaces
@@ -52,7 +54,9 @@ class Client:
 
     Raises:
         ServerUnreachable: Nothing answers, or the server could not be started.
-        Invalid: `url` is not an address; or a server is needed here, and this is not Linux.
+        ServerError: The data directory cannot be used.
+        Invalid: `url` is not an address; or a server is needed here, and this is not Linux, or
+            `home` is no directory.
     """
 
     def __init__(
@@ -69,6 +73,7 @@ class Client:
     ) -> None:
         del auth_type
         self.timeout = limits.CLIENT_TIMEOUT_S if request_timeout is None else request_timeout
+        check_seconds("request_timeout", self.timeout)
         place = Home() if home is None else Home(Path(home).expanduser().absolute())
         given = url or api_endpoint or (settings.server_url() if home is None else None)
         if given is None:
@@ -177,11 +182,13 @@ class Client:
             FileNotFoundError: There is no file at `path`.
             IsADirectoryError: It is a directory.
             ModelRejected: The file is not a model that can be served; the message says why.
-            Invalid: Another framework.
+            Invalid: Another framework, or `path` is none.
             LimitReached: The file is too large.
         """
         check_name("model", name)
         _check_framework(framework)
+        if not isinstance(path, str | os.PathLike):
+            raise Invalid(f"path must be where the ONNX file is, got {type(path).__name__}.")
         options = {
             "input_schema": input_schema,
             "output_schema": output_schema,

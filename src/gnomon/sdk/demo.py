@@ -79,11 +79,12 @@ def run(home: Home, *, keep: bool, page_file: Path | None, shown: bool = True) -
         shown: Print what happens.
 
     Raises:
-        Invalid: `home` has something else in it.
+        Invalid: `home` has something else in it, or the page cannot be written.
         GnomonError: Something that was shown did not work.
     """
     say: Callable[..., None] = print if shown else _silent
-    _empty(home)
+    with local.home_errors(home):
+        _empty(home)
     with _signals_end_the_demo():
         say(f"Starting a server with its data in {home.root}")
         server, process = local.start(home, options=["--control-port", "0", "--front-port", "0"])
@@ -117,8 +118,7 @@ def _show(
     say(frame.drop(columns=["in.tensor", "anomaly.count"]).to_string(index=False))
     logs, shadow = pipeline.logs(), pipeline.logs_shadow_deploy()
     _say_logs(logs, shadow, say)
-    page_file.parent.mkdir(parents=True, exist_ok=True)
-    page_file.write_text(_page(client, pipeline, shadow), encoding="utf-8")
+    _write_page(page_file, _page(client, pipeline, shadow))
     say(f"\nURL:  {pipeline.url()}")
     say(f"Ask it yourself, while the server runs:\n  {_curl(client, pipeline, str(home.root))}")
     say(f"\nThe run as a page:  {page_file}")
@@ -212,6 +212,17 @@ def _page(client: Client, pipeline: Pipeline, shadow: ShadowLogEntries) -> str:
             version=version("gnomon"),
         )
     )
+
+
+def _write_page(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise Invalid(
+            f"The page cannot be written to {file}: {error.strerror}. Choose another place with "
+            "--page."
+        ) from error
 
 
 def _silent(*_: object, **__: object) -> None:

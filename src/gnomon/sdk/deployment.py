@@ -22,6 +22,15 @@ _STATUS_WORDS = {
     "crash_looping": "Error",
     "gone": "Error",
 }
+_DOWN = frozenset({"failed", "crash_looping"})
+# Why a model does not answer, where the server does not say.
+_REASONS = {
+    "failed": "it failed",
+    "crash_looping": "it keeps crashing",
+    "starting": "its host is starting",
+    "stopping": "its host ends, and is replaced",
+    "gone": "its host is gone, and is started again",
+}
 
 
 class Deployment:
@@ -108,7 +117,7 @@ def check_running(view: Mapping[str, Any]) -> None:
     name = view["pipeline"]
     problems = list(_problems(view))
     if view["state"] != "running" or view["pipeline_version"] != view["wanted_version"]:
-        still = " Its previous version still answers." if view["pipeline_version"] else ""
+        still = " Its previous version still answers." if _old_one_answers(view) else ""
         if view["desired"] == "stopped":
             problems.insert(0, "It was undeployed meanwhile.")
         raise DeploymentError(
@@ -121,6 +130,40 @@ def check_running(view: Mapping[str, Any]) -> None:
         warnings.warn(
             f"Pipeline {name!r} is deployed, but: {' '.join(problems)}", UserWarning, stacklevel=3
         )
+
+
+def _old_one_answers(view: Mapping[str, Any]) -> bool:
+    """Say whether a deployment that failed has an older version, and that one's champion is up.
+
+    A deployment that failed shows the models of the version that is left.
+    """
+    left = view["state"] == "failed" and view["pipeline_version"] is not None
+    return left and all(model["state"] == "ready" for model in _champions(view))
+
+
+def _champions(view: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [model for model in view["models"] if model["role"] == "champion"]
+
+
+def state(view: Mapping[str, Any]) -> str:
+    """Return the deployment's state as its callers find it, which is the champion's.
+
+    Returns:
+        The server's word for it: "starting", "running", "failed", "stopping" or "stopped". What
+        runs but has a champion that is down is "failed", or "starting" if it is on its way.
+    """
+    noted = str(view["state"])
+    if noted != "running":
+        return noted
+    champions = {model["state"] for model in _champions(view)}
+    if champions & _DOWN:
+        return "failed"
+    return "running" if champions <= {"ready"} else "starting"
+
+
+def word(view: Mapping[str, Any]) -> str:
+    """Return `state` as `status` says it: "Running", "Starting", "Error", ..."""
+    return _STATUS_WORDS[state(view)]
 
 
 def status(name: str, view: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -138,26 +181,23 @@ def status(name: str, view: Mapping[str, Any] | None) -> dict[str, Any]:
             "engine_lbs": [],
             "sidekicks": [],
         }
-    word = _STATUS_WORDS[view["state"]]
+    shown = word(view)
     version = view["pipeline_version"] or view["wanted_version"]
     engine = {
         "ip": None,
         "name": f"{view['pipeline']}-{view['id']}",
-        "status": word,
+        "status": shown,
         "reason": view["reason"],
         "details": [],
         "pipeline_statuses": {
-            "pipelines": [{"id": view["pipeline"], "status": word, "version": version}]
+            "pipelines": [{"id": view["pipeline"], "status": shown, "version": version}]
         },
         "model_statuses": {
-            "models": [
-                {**model, "status": _STATUS_WORDS.get(model["state"], "Error")}
-                for model in view["models"]
-            ]
+            "models": [{**model, "status": _model_word(view, model)} for model in view["models"]]
         },
     }
     return {
-        "status": word,
+        "status": shown,
         "details": list(_problems(view)),
         "engines": [engine],
         "engine_lbs": [],
@@ -165,13 +205,22 @@ def status(name: str, view: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
+def _model_word(view: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    # What runs has a new host for a model whose host is gone as soon as the server looks.
+    if view["state"] == "running" and model["state"] in {"gone", "stopping"}:
+        return "Starting"
+    return _STATUS_WORDS.get(model["state"], "Error")
+
+
 def _problems(view: Mapping[str, Any]) -> Iterator[str]:
-    """Say what is wrong, a sentence each: of each model that does not run, else of the whole."""
-    named = False
-    for model in view["models"]:
-        if model["state"] in {"failed", "crash_looping"}:
-            named = True
-            reason = (model["reason"] or model["state"].replace("_", " ")).rstrip(".")
-            yield f"Model {model['label']} (version {model['version']}): {reason}."
+    """Say what is wrong, a sentence each: of the whole, and of each model that does not run."""
+    # The models of what failed are those of the version before, if there is one: they explain it
+    # only if there is none.
+    named = view["pipeline_version"] is None and any(m["state"] in _DOWN for m in view["models"])
     if view["reason"] and not named:
         yield f"{view['reason'].rstrip('.')}."
+    for model in view["models"]:
+        waited_for = view["state"] == "running" and model["role"] == "champion"
+        if model["state"] in _DOWN or (waited_for and model["state"] != "ready"):
+            reason = (model["reason"] or _REASONS.get(model["state"], "")).rstrip(".")
+            yield f"Model {model['label']} (version {model['version']}): {reason}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pprint
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gnomon.core import limits
-from gnomon.core.errors import BodyTooLarge, InputMismatch, MalformedRequest
+from gnomon.core.errors import BodyTooLarge, InputMismatch, Invalid, MalformedRequest
 from gnomon.core.tensors import DTYPE_OF_TAG, STRING, Array
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ RAW_KEYS = (
     "shadow_data",
     "time",
 )
+
+
+RECORDS, CUSTOM_JSON, ARROW = "pandas-records", "custom-json", "arrow"
+DATA_FORMATS = (RECORDS, CUSTOM_JSON, ARROW)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +129,9 @@ class InferenceResult:
 def decode(outputs: list[dict[str, Any]]) -> list[Array]:
     """Make arrays of outputs as they travel: one {"Float": {"data", "dim", "v"}} each.
 
+    Where values are not finite there is "non_finite" as well: by their index in "data", "NaN",
+    "Infinity" or "-Infinity".
+
     Returns:
         Arrays of shape `dim`: floats as float64, text as object, other types as they are.
     """
@@ -134,8 +142,10 @@ def _decode(tag: str, tensor: Mapping[str, Any]) -> Array:
     name = DTYPE_OF_TAG.get(tag, "float64")
     if name.startswith("float"):
         name = "float64"
-    # A null in a float tensor is NaN, for which JSON has no word.
+    # A null in a float tensor is NaN, unless "non_finite" says which value without a JSON word.
     array = np.array(tensor["data"], dtype=object if name == STRING else name)
+    for index, word in tensor.get("non_finite", {}).items():
+        array[int(index)] = float(word)
     return array.reshape(tensor["dim"])
 
 
@@ -185,8 +195,13 @@ def _plain(value: object) -> Any:
     )
 
 
-def read_file(filename: str | Path) -> dict[str, Any] | pd.DataFrame | pa.Table:
+def read_file(
+    filename: str | os.PathLike[str], data_format: str | None = None
+) -> dict[str, Any] | pd.DataFrame | pa.Table:
     """Read what `Pipeline.infer_from_file` sends.
+
+    Args:
+        data_format: A key of `DATA_FORMATS`; None: what the file's name says.
 
     Returns:
         Named tensors for a .json file that holds an object, a DataFrame for one that holds a list
@@ -195,30 +210,38 @@ def read_file(filename: str | Path) -> dict[str, Any] | pd.DataFrame | pa.Table:
     Raises:
         FileNotFoundError: There is no such file.
         TypeError: Its name ends in something else.
-        MalformedRequest: It is not what its name says.
+        MalformedRequest: It is not what its name or `data_format` says.
+        Invalid: Another `data_format`, or `filename` is none.
     """
+    if data_format not in (None, *DATA_FORMATS):
+        raise Invalid(
+            f"data_format must be one of {', '.join(map(repr, DATA_FORMATS))}, got "
+            f"{str(data_format)[:80]!r}. A time to wait is given as timeout=seconds."
+        )
+    if not isinstance(filename, str | os.PathLike):
+        raise Invalid(f"filename must be the path of a file, got {type(filename).__name__}.")
     file = Path(filename)
-    if file.suffix not in {".json", ".arrow"}:
+    if data_format is None and file.suffix not in {".json", ".arrow"}:
         raise TypeError(
             f"{file.name!r} is of type {file.suffix or '(none)'!r}, but only '.json' and "
             "'.arrow' are read."
         )
     if not file.is_file():
         raise FileNotFoundError(f"There is no file {str(file)!r}.")
-    if file.suffix == ".arrow":
+    if data_format == ARROW or (data_format is None and file.suffix == ".arrow"):
         return _read_arrow(file)
     try:
         content = json.loads(file.read_bytes(), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise MalformedRequest(f"{file.name} is not JSON: {error}.") from error
-    if isinstance(content, dict):
+    if isinstance(content, dict) and data_format != RECORDS:
         return content
     if isinstance(content, list) and content and all(isinstance(row, dict) for row in content):
         return _records_frame(content, file.name)
-    raise MalformedRequest(
-        f'{file.name} must hold an object of named tensors, as {{"tensor": [[...]]}}, or a list '
-        "of records with the same keys."
+    either = (
+        "" if data_format == RECORDS else 'an object of named tensors, as {"tensor": [[...]]}, or '
     )
+    raise MalformedRequest(f"{file.name} must hold {either}a list of records with the same keys.")
 
 
 def _records_frame(records: list[dict[str, Any]], name: str) -> pd.DataFrame:

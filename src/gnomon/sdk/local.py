@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
@@ -19,7 +20,7 @@ import urllib3
 
 from gnomon import settings
 from gnomon.core import limits
-from gnomon.core.errors import Invalid, ServerError, ServerUnreachable
+from gnomon.core.errors import Invalid, OutOfSpace, ServerError, ServerUnreachable
 from gnomon.settings import Home
 
 LOG_LINES_SHOWN = 20
@@ -126,17 +127,19 @@ def find_or_start(home: Home, *, shown: bool = True) -> RunningServer:
 
     Raises:
         ServerUnreachable: It did not come up in time; the message ends with its last log lines.
+        GnomonError: The directory cannot be used; see `home_errors`.
     """
     server = read(home)
     if server is not None and healthy(server):
         return server
     require_linux()
-    home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _locked(home.client_lock):
-        server = read(home)
-        if server is not None:
-            return _wait_until_healthy(home, server, _deadline())
-        server, _ = start(home)
+    with home_errors(home):
+        home.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _locked(home.client_lock):
+            server = read(home)
+            if server is not None:
+                return _wait_until_healthy(home, server, _deadline())
+            server, _ = start(home)
     if shown:
         print(
             f"gnomon {server.version} was started at {server.control_url}, with its data in "
@@ -157,10 +160,13 @@ def start(
     Raises:
         ServerUnreachable: It ended, or did not answer within `SERVER_START_TIMEOUT_S`; what was
             started is stopped again.
+        GnomonError: The directory cannot be used; see `home_errors`.
     """
     require_linux()
-    home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
     log = home.logs / "supervisor.log"
+    with home_errors(home):
+        home.logs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        log.touch(0o600)
     # -P: the directory that a notebook runs in must not shadow gnomon's own imports.
     command = [sys.executable, "-P", "-m", "gnomon", "serve", "--home", str(home.root), *options]
     with log.open("ab") as output:
@@ -180,6 +186,34 @@ def start(
     except BaseException:
         _end(process)
         raise
+
+
+@contextlib.contextmanager
+def home_errors(home: Home) -> Iterator[None]:
+    """Say in words when the data directory, or a file in it, cannot be used.
+
+    Raises:
+        Invalid: A file is where a directory has to be.
+        OutOfSpace: The disk is full.
+        ServerError: It may not be read or written, or the disk fails.
+        OSError: One that is not about the directory.
+    """
+    try:
+        yield
+    except OSError as error:
+        # On the way there, or in it.
+        place = Path(os.fsdecode(error.filename)) if isinstance(error.filename, str) else None
+        if place is None or not (
+            place.is_relative_to(home.root) or home.root.is_relative_to(place)
+        ):
+            raise
+        problem = f"gnomon cannot keep its data in {home.root}: {place}: {error.strerror}."
+        advice = "Choose another directory with --home or GNOMON_HOME."
+        if isinstance(error, FileExistsError | NotADirectoryError | IsADirectoryError):
+            raise Invalid(f"{problem} It must be a directory. {advice}") from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OutOfSpace(f"{problem} Make room there. {advice}") from error
+        raise ServerError(f"{problem} Make it writable for this user. {advice}") from error
 
 
 def stop(server: RunningServer) -> None:

@@ -104,6 +104,8 @@ class Model:
         output_schema: Any = None,
         batch_config: Any = None,
         dynamic_batching_config: Any = None,
+        continuous_batching_config: Any = None,
+        openai_config: Any = None,
     ) -> Model:
         """Say how the model is fed.
 
@@ -111,26 +113,35 @@ class Model:
             runtime: "onnx", which it is without being said.
             tensor_fields: The i-th column name feeds the i-th input of the model's graph; None
                 leaves it as it is. Holds for pipelines deployed from now on.
-            filter_threshold: This and what follows is kept in `config()` and has no effect:
-                schemas are read from the file, and batches form by themselves.
+            filter_threshold: Only None, as for all that follows but the schemas: there is
+                nothing in gnomon that it could set.
+            input_schema: Kept in `config()`, as `output_schema`; both are read from the file.
+            batch_config: Only None: gnomon decides by itself which requests run together.
 
         Returns:
             The model itself.
 
         Raises:
-            Invalid: Another runtime, or not one field per input.
+            Invalid: Another runtime, not one field per input, or what gnomon cannot be told.
         """
         if runtime not in (None, "onnx"):
             raise Invalid(
                 f"gnomon runs ONNX models; the runtime {runtime!r} is not one of its own."
             )
-        kept = {
-            "filter_threshold": filter_threshold,
-            "input_schema": input_schema,
-            "output_schema": output_schema,
-            "batch_config": batch_config,
-            "dynamic_batching_config": dynamic_batching_config,
-        }
+        _check_batching(
+            batch_config=batch_config,
+            dynamic_batching_config=dynamic_batching_config,
+            continuous_batching_config=continuous_batching_config,
+        )
+        for name, value in (
+            ("filter_threshold", filter_threshold),
+            ("openai_config", openai_config),
+        ):
+            if value is not None:
+                raise Invalid(
+                    f"{name} cannot be set: gnomon has nothing of the kind. Leave it out."
+                )
+        kept = {"input_schema": input_schema, "output_schema": output_schema}
         self._options.update({name: value for name, value in kept.items() if value is not None})
         if tensor_fields is not None:
             self._set_fields(tensor_fields)
@@ -184,6 +195,22 @@ class Model:
                 ("Updated At", html.time_text(self.last_update_time())),
             )
         )
+
+
+def _check_batching(**given: Any) -> None:
+    """Refuse to be told which requests run together.
+
+    Raises:
+        Invalid: Something is not None.
+    """
+    for name, value in given.items():
+        if value is not None:
+            raise Invalid(
+                f"{name}={str(value)[:80]!r} cannot be set: gnomon decides by itself. Rows of "
+                "different requests run together only for models that were seen at their upload "
+                "to answer each row from that row alone; all others run one request at a time. "
+                "Leave it out."
+            )
 
 
 class ModelVersions(list[Model]):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-from collections.abc import Iterable, Mapping
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gnomon.core import limits
 from gnomon.core.errors import DeploymentError, Invalid, ServerUnreachable
-from gnomon.core.pipeline import Definition, Mode, Step, check_steps
+from gnomon.core.pipeline import Definition, check_steps
 from gnomon.sdk import asking, deployment, html, inference, records, rows
 from gnomon.sdk.asking import Asking
+from gnomon.sdk.building import Building
 from gnomon.sdk.deployment import Deployment
 from gnomon.sdk.inference import InferenceResult
 from gnomon.sdk.logs import LogEntries, ShadowLogEntries
@@ -26,6 +26,8 @@ from gnomon.sdk.waiting import Waiting
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from gnomon.sdk.workspace import Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class PipelineVersion:
         return repr({"name": self._pipeline, "version": self._uuid})
 
 
-class Pipeline:
+class Pipeline(Building):
     """A champion that answers, and challengers that watch. Made by `Client.build_pipeline`.
 
     Its steps are what will be deployed next. A pipeline that was fetched, or has just been
@@ -59,9 +61,7 @@ class Pipeline:
     def _take(self, view: Mapping[str, Any]) -> None:
         """Become what the server says, steps included."""
         self._view = view
-        self._steps = list(Definition.from_json(view["definition"]).steps)
-        self._deployed_steps = tuple(self._steps)
-        self._built_here = False
+        self._take_steps(Definition.from_json(view["definition"]))
 
     def _route(self, *more: object) -> str:
         view = self._view
@@ -105,91 +105,82 @@ class Pipeline:
 
     variants = versions
 
-    def steps(self) -> list[Step]:
-        """Return the steps that `deploy` would run."""
-        return list(self._steps)
-
-    def definition(self) -> str:
-        """Return the steps as JSON text."""
-        return json.dumps(Definition(steps=tuple(self._steps)).to_json()["steps"])
-
-    # Building it
-
-    def add_model_step(self, model: Model) -> Pipeline:
-        """Add a model that answers, without challengers. See the class for when steps begin anew.
-
-        Returns:
-            The pipeline itself, as all of these do.
-        """
-        return self._add(Step(champion=_model(model)._ref()))
-
-    def add_shadow_deploy(
-        self,
-        champion: Model,
-        challengers: Iterable[Model],
-        mode: Mode = "async",
-        shadow_wait_ms: int = limits.SHADOW_WAIT_DEFAULT_MS,
-    ) -> Pipeline:
-        """Add a champion that answers and challengers that run on the same input.
-
-        On a pipeline that was fetched or just deployed this takes the place of its steps; see
-        the class.
-
-        Args:
-            champion: Its outputs are the answer.
-            challengers: Their outputs are logged, and in the answer where it waited for them.
-            mode: "async": an answer waits for challengers only where the request asks for it.
-                "joined": every answer waits for them, `shadow_wait_ms` at most.
-            shadow_wait_ms: Milliseconds, for mode "joined".
+    def workspace(self) -> Workspace:
+        """Return the workspace that it is in.
 
         Raises:
-            Invalid: Another mode, or a wait out of bounds.
+            NotFound: It is not there any more.
         """
-        if mode not in ("async", "joined"):
-            raise Invalid(f'mode must be "async" or "joined", got {mode!r}.')
-        asking.check_shadow_wait(shadow_wait_ms)
-        return self._add(
-            Step(
-                champion=_model(champion)._ref(),
-                challengers=tuple(_model(model)._ref() for model in challengers),
-                mode=mode,
-                shadow_wait_ms=shadow_wait_ms,
-            )
-        )
+        from gnomon.sdk.workspace import workspace_of  # which lists pipelines, so knows this module
 
-    def clear(self) -> Pipeline:
-        """Remove all steps; what is deployed goes on as it is."""
-        self._steps = []
-        self._built_here = True
-        return self
+        return workspace_of(self._session, self._view["workspace_id"])
 
-    def _add(self, step: Step) -> Pipeline:
-        if not self._built_here:
-            self.clear()
-        self._steps.append(step)
-        return self
+    def model_configs(self) -> list[dict[str, Any]]:
+        """Return how each model of the steps is fed: champion first, then its challengers.
+
+        Returns:
+            What `Model.config()` says, with "model_name" and "model_version" (a uuid).
+        """
+        models = path("workspaces", self._view["workspace_id"], "models")
+        found = []
+        for ref in (ref for step in self._steps for ref in step.models()):
+            route = f"{models}/{ref.name}/versions/{ref.uuid}"
+            model = Model(self._session, self._session.transport.call("GET", route).json())
+            named = {"model_name": model.name(), "model_version": model.version()}
+            found.append({**named, **model.config()})
+        return found
 
     # Running it
 
-    def deploy(self) -> Pipeline:
+    def deploy(
+        self,
+        pipeline_name: str | None = None,
+        deployment_config: Any = None,
+        wait_for_status: bool = True,
+    ) -> Pipeline:
         """Run the pipeline as it is built now, as a new version, and wait until it answers.
 
         A deployed pipeline answers all the while, with its old version until the new one is
         ready. A challenger that does not start is warned of.
 
+        Args:
+            pipeline_name: None, or the pipeline's own name: it is deployed under that.
+            deployment_config: Taken for compatibility, with a warning that it has no effect:
+                each model has one process.
+            wait_for_status: False returns as soon as the server knows what to run.
+
         Returns:
             The pipeline itself.
 
         Raises:
-            Invalid: It has no step, or steps that cannot be deployed.
+            Invalid: It has no step, or steps that cannot be deployed; or another name.
             DeploymentError: A model did not start; the message names it and the reason.
             WaitExpired: It took longer than the client's `request_timeout`; it goes on.
         """
+        if pipeline_name is not None and pipeline_name != self.name():
+            raise Invalid(
+                f"This is the pipeline {self.name()!r}, and it is deployed under that name, not "
+                f"under {str(pipeline_name)[:80]!r}: for that, build_pipeline with that name."
+            )
         check_steps(self._steps)
+        if deployment_config is not None:
+            warnings.warn(
+                "deployment_config has no effect: gnomon gives each model one process.",
+                UserWarning,
+                stacklevel=2,
+            )
         definition = Definition(steps=tuple(self._steps)).to_json()
         route = self._route("deployment")
         call = self._session.transport.call
         view = call("PUT", route, document={"definition": definition}).json()
+        if not wait_for_status:
+            if self._session.interactive:
+                print(
+                    f"Deployment initiated for {self.name()}. Please check pipeline status.",
+                    flush=True,
+                )
+            self._take(self._look())
+            return self
         try:
             with self._waiting("deployment"):
                 deployment.check_running(deployment.settle(self._session, route, view))
@@ -298,7 +289,11 @@ class Pipeline:
     def infer_from_file(
         self,
         filename: str | os.PathLike[str],
+        data_format: str | None = None,
         timeout: float | None = None,
+        dataset: Any = None,
+        dataset_exclude: Any = None,
+        dataset_separator: Any = None,
         *,
         request_id: str | None = None,
         shadow_wait_ms: int | None = None,
@@ -308,18 +303,29 @@ class Pipeline:
         Args:
             filename: A .json file with named tensors or a list of records, or an Arrow IPC file
                 (.arrow).
+            data_format: What the file holds, whatever it is called: "pandas-records" (JSON, a
+                list of records), "custom-json" (JSON, either of the two) or "arrow". None: what
+                its name says.
+            timeout: This and the others are those of `infer`.
 
         Returns:
             A list with one InferenceResult for named tensors, else a DataFrame; see `infer`.
 
         Raises:
             FileNotFoundError: There is no such file.
-            TypeError: Its name ends in something else.
-            MalformedRequest: It is not what its name says.
+            TypeError: Its name ends in something else, and `data_format` is None.
+            MalformedRequest: It is not what its name or `data_format` says.
+            Invalid: Another `data_format`.
         """
-        content = inference.read_file(Path(filename))
+        content = inference.read_file(filename, data_format)
         answer: Any = self.infer(
-            content, timeout, request_id=request_id, shadow_wait_ms=shadow_wait_ms
+            content,
+            timeout,
+            dataset,
+            dataset_exclude,
+            dataset_separator,
+            request_id=request_id,
+            shadow_wait_ms=shadow_wait_ms,
         )
         if isinstance(answer, list) or rows.is_frame(answer):
             return cast("list[InferenceResult] | pd.DataFrame", answer)
@@ -327,13 +333,38 @@ class Pipeline:
 
     # Reading its log
 
-    def logs(self, limit: int = limits.LOGS_DEFAULT) -> LogEntries:
+    def logs(
+        self,
+        limit: int | None = None,
+        valid: bool | None = None,
+        *,
+        start_datetime: Any = None,
+        end_datetime: Any = None,
+        dataset: Any = None,
+        dataset_exclude: Any = None,
+        dataset_separator: Any = None,
+        arrow: bool = False,
+    ) -> LogEntries:
         """Return the newest requests, one entry per model.
 
         Args:
-            limit: How many requests.
+            limit: How many requests; None: 100.
+            valid: This and what follows is taken for compatibility; only the defaults, all of
+                the newest requests and all of their columns, are known yet.
+
+        Raises:
+            Invalid: Something else than a default was asked for.
         """
-        found, more = records.fetch(self._session, self._route("logs"), limit)
+        asking.check_later(
+            valid=valid,
+            start_datetime=start_datetime,
+            end_datetime=end_datetime,
+            dataset_separator=dataset_separator,
+            arrow=arrow or None,
+        )
+        asking.check_dataset(dataset=dataset, dataset_exclude=dataset_exclude)
+        wanted = limits.LOGS_DEFAULT if limit is None else limit
+        found, more = records.fetch(self._session, self._route("logs"), wanted)
         return LogEntries.of(found, more=more)
 
     def logs_shadow_deploy(self, limit: int = limits.LOGS_DEFAULT) -> ShadowLogEntries:
@@ -360,40 +391,8 @@ class Pipeline:
             "last_updated": self.last_update_time(),
             "deployed": "(none)" if deployed is None else deployed,
             "tags": ", ".join(map(str, self.tags())),
-            "steps": "; ".join(map(_step_text, self._steps)),
+            "steps": self._steps_text(),
         }
 
     def _repr_html_(self) -> str:
         return html.facts(self._row().items())
-
-
-class Pipelines(list[Pipeline]):
-    """A list of pipelines, newest first, that a notebook shows as a table."""
-
-    def _repr_html_(self) -> str:
-        headings = ("name", "created", "last_updated", "deployed", "tags", "steps")
-        lines = (pipeline._row().values() for pipeline in self)
-        return html.table(headings, (tuple(line) for line in lines), empty="pipelines")
-
-
-def list_pipelines(session: Session, workspace_id: int, name: str | None = None) -> Pipelines:
-    """Return the pipelines of a workspace, newest first; of one name only if `name` is given."""
-    query: dict[str, Any] = {"limit": limits.PAGE_ROWS_MAX}
-    if name is not None:
-        query["name"] = name
-    route = path("workspaces", workspace_id, "pipelines")
-    found = session.transport.call("GET", route, query=query).json()["pipelines"]
-    return Pipelines(Pipeline(session, view) for view in found)
-
-
-def _model(model: Model) -> Model:
-    if not isinstance(model, Model):
-        raise TypeError(
-            f"A step takes models as upload_model and get_model return them, got "
-            f"{type(model).__name__}."
-        )
-    return model
-
-
-def _step_text(step: Step) -> str:
-    return ", ".join([step.champion.name, *(f"{label} (shadow)" for label in step.labels())])

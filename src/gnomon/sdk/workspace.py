@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from gnomon.core.errors import NotFound
 from gnomon.sdk import html
 from gnomon.sdk.model import ModelList, list_models
-from gnomon.sdk.pipeline import Pipelines, list_pipelines
+from gnomon.sdk.pipelines import Pipelines, list_pipelines
 from gnomon.sdk.session import Session
+from gnomon.sdk.transport import path
 
 
 class Workspace:
@@ -91,3 +93,15 @@ class Workspaces(list[Workspace]):
 
     def _repr_html_(self) -> str:
         return html.table(_HEADINGS, (workspace._row() for workspace in self), empty="workspaces")
+
+
+def workspace_of(session: Session, workspace_id: int) -> Workspace:
+    """Return the workspace with that id.
+
+    Raises:
+        NotFound: There is none.
+    """
+    for view in session.transport.call("GET", path("workspaces")).json()["workspaces"]:
+        if view["id"] == workspace_id:
+            return Workspace(session, view)
+    raise NotFound(f"There is no workspace with the id {workspace_id}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import orjson
 
 from gnomon.core import limits
@@ -14,6 +15,7 @@ from gnomon.front.codecs.columns import Columns
 from gnomon.front.codecs.document import Answer, Document, Result
 
 _PLAIN_ELEMENTS_MAX = 64  # up to here Python numbers are quicker than orjson's way into numpy
+_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 class NamedTensors(Document):
@@ -63,11 +65,27 @@ class NamedTensors(Document):
 def _outputs(observation: Observation) -> list[dict[str, Any]]:
     assert observation.outputs is not None
     return [
-        {DTYPES[spec.dtype][1]: {"data": _flat(array), "dim": list(array.shape), "v": 1}}
+        {DTYPES[spec.dtype][1]: _tensor(array)}
         for spec, array in zip(
             observation.model.signature.outputs, observation.outputs, strict=True
         )
     ]
+
+
+def _tensor(array: Array) -> dict[str, Any]:
+    tensor = {"data": _flat(array), "dim": list(array.shape), "v": 1}
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        tensor["non_finite"] = _non_finite(array.reshape(-1))
+    return tensor
+
+
+def _non_finite(flat: Array) -> dict[str, str]:
+    """Say by index what the nulls in "data" are."""
+    indices = np.flatnonzero(~np.isfinite(flat))
+    values = flat[indices].astype("float64").tolist()  # as Python's: "nan", "inf", "-inf"
+    return dict(
+        zip(map(str, indices.tolist()), map(_WORDS.__getitem__, map(str, values)), strict=True)
+    )
 
 
 def _flat(array: Array) -> Any:
