@@ -51,7 +51,7 @@ def table_of(value: Any) -> pa.Table:
 
     Raises:
         InputMismatch: No rows, column names that are no text or stand twice, or a column that no
-            Arrow type can hold or that lacks a value.
+            Arrow type can hold.
     """
     import pyarrow as pa
 
@@ -87,17 +87,11 @@ def _column(series: pd.Series[Any], name: str) -> pa.Array:
     if isinstance(series.dtype, np.dtype) and series.dtype.kind in "fiub":
         values = series.to_numpy()
         return pa.array(values.astype(values.dtype.newbyteorder("="), copy=False))
-    missing = np.flatnonzero(series.isna().to_numpy())
-    if len(missing):
-        raise InputMismatch(
-            f"Column {name[:80]!r} has no value in row {missing[0]} (None, NA or NaN in a column "
-            "that is not of floats): fill or drop the row before calling.",
-            column=name[:80],
-            row=int(missing[0]),
-        )
     try:
         if series.dtype == object:
-            return _objects(series.tolist(), name)
+            # Missing values travel as null; the server refuses them where they feed a model.
+            cells = zip(series.tolist(), series.isna().tolist(), strict=True)
+            return _objects([None if missing else cell for cell, missing in cells], name)
         return pa.array(series)
     except (pa.ArrowException, TypeError, ValueError) as error:
         raise InputMismatch(

@@ -20,6 +20,7 @@ from pathlib import Path
 from gnomon.core import limits
 from gnomon.core.access import token_hash
 from gnomon.http_access import allowed_hosts
+from gnomon.server.files import ensure_token
 from gnomon.settings import Home
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
@@ -128,6 +129,7 @@ def _control(child: _Child) -> None:
 
     child.end_with_supervisor()
     home = child.home
+    ensure_token(home)  # its file may have been removed since the start
     backend = LocalBackend(
         SupervisorClient(home.supervisor_socket),
         {"front-0": FrontClient(home.front_socket(0))},
