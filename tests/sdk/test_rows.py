@@ -141,7 +141,8 @@ def test_any_frame_that_gives_itself_as_arrow_is_answered_by_a_table(shadow, kin
 
 
 def test_a_polars_frame_is_answered_by_a_polars_frame(shadow, server):
-    polars = pytest.importorskip("polars")
+    import polars
+
     frame = polars.DataFrame(
         {"tensor": [ROW, ROW], "name": ["a", "b"]},
         schema_overrides={"tensor": polars.Array(polars.Float32, 3)},
