@@ -108,8 +108,9 @@ class Children:
                 stdout=output,
                 stderr=output,
                 pass_fds=descriptors,
-                # Ctrl-C in a terminal reaches the whole group; only the supervisor decides.
-                start_new_session=True,
+                # Ctrl-C in a terminal reaches the whole group; only the supervisor decides. One
+                # session for all, so that niceness counts between them (see host/process.py).
+                process_group=0,
             )
         child.pid = process.pid
         # Reaped by pid for all children alike; Popen must not wait for it too.

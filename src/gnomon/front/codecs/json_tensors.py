@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -73,10 +74,17 @@ def _outputs(observation: Observation) -> list[dict[str, Any]]:
 
 
 def _tensor(array: Array) -> dict[str, Any]:
-    tensor = {"data": _flat(array), "dim": list(array.shape), "v": 1}
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    values = _flat(array)
+    tensor = {"data": values, "dim": list(array.shape), "v": 1}
+    if array.dtype.kind == "f" and not _is_finite(values):
         tensor["non_finite"] = _non_finite(array.reshape(-1))
     return tensor
+
+
+def _is_finite(values: list[float] | Array) -> bool:
+    if isinstance(values, list):
+        return math.isfinite(sum(values)) or all(map(math.isfinite, values))
+    return bool(np.isfinite(values).all())
 
 
 def _non_finite(flat: Array) -> dict[str, str]:

@@ -1,0 +1,1 @@
+"""The champion beside challengers that misbehave: what of it can be felt?"""
