@@ -16,7 +16,7 @@ from gnomon.core.frames import Frame, Kind
 from gnomon.front.batches import Run, gather, join, split
 from tests.front.conftest import FrontServer
 from tests.front.models import challenger, champion, route
-from tests.front.stub_host import doubles
+from tests.front.stub_host import doubles, fails
 from tests.waiting import until
 
 
@@ -229,3 +229,22 @@ def test_a_batch_is_bounded_in_rows(server: FrontServer, monkeypatch):
     ask_together(server, host, gate, range(1, 9))
 
     assert [len(question.tensors[0]) for question in host.questions] == [1, 3, 3, 2]
+
+
+def test_batches_of_a_model_that_fails_on_every_row_become_single_runs(server, monkeypatch):
+    monkeypatch.setattr(limits, "BATCH_ROWS_MAX", 8)
+    host, gate = held(server, fails, challenger("rf"))
+    server.host(champion(), doubles)
+    server.route(route(champion(), challenger("rf")))
+    server.wait_connected(champion().host)
+    server.wait_connected(challenger("rf").host)
+
+    for number in range(40):
+        assert server.infer(body(number)).status == 200
+    gate.set()
+
+    tally = server.front.stats
+    until(lambda: tally()["models"][str(route(champion()).deployment_id)]["rf"]["error"] == 40)
+    sizes = [len(question.tensors[0]) for question in host.questions]
+    assert max(sizes) == 8
+    assert sizes[-20:] == [1] * 20

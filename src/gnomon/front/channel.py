@@ -91,6 +91,7 @@ class SocketChannel:
         self._again: deque[list[Run]] = deque()  # parts of a batch that failed
         self._batch: Batch | None = None  # at the host
         self._takes_batches = model.signature.row_wise
+        self._rows_max = limits.BATCH_ROWS_MAX  # smaller while batches fail
         self.breaker = None if champion else Breaker()  # a champion is always asked
         self._pump_due = False
         self._count = 0  # of runs, wherever they are
@@ -231,9 +232,7 @@ class SocketChannel:
             return self._again.popleft()
         if not self._takes_batches:
             return [self._waiting.popleft()]
-        return gather(
-            self._waiting, rows_max=limits.BATCH_ROWS_MAX, bytes_max=limits.BATCH_BYTES_MAX
-        )
+        return gather(self._waiting, rows_max=self._rows_max, bytes_max=limits.BATCH_BYTES_MAX)
 
     def _in_time(self, runs: list[Run]) -> list[Run]:
         """Return the runs that are wanted and not too late to start."""
@@ -327,6 +326,7 @@ class SocketChannel:
             self._takes_batches = False
             self._again.extend([run] for run in batch.runs)
             return
+        self._rows_max = min(2 * self._rows_max, limits.BATCH_ROWS_MAX)
         time_us = time.time_ns() // 1000
         for run, outputs in zip(batch.runs, parts, strict=True):
             self._forget(run)
@@ -352,7 +352,12 @@ class SocketChannel:
             run.end(failed(self.model, frame))
 
     def _halve(self, batch: Batch) -> None:
-        """Run a failed batch again in two parts: the host lives, one of the rows is bad."""
+        """Run a failed batch again in two parts: the host lives, one of the rows is bad.
+
+        A model that fails on most rows would run each several times over: the next batch is
+        smaller, and larger again after one that went well.
+        """
+        self._rows_max = max(1, self._rows_max // 2)
         for run in batch.runs:
             if run.receiver is None:
                 self._forget(run)

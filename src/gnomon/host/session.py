@@ -14,7 +14,8 @@ from gnomon.core.tensors import DTYPE_OF_ONNX, STRING, Array, TensorSpec
 from gnomon.host.messages import clean_message
 from gnomon.host.onnx_scan import Refused
 
-_ERRORS_ONLY = 3
+# An error is said in the answer; printed too, a model that fails on every row floods the log.
+_FATAL_ONLY = 4
 
 
 class RunFailed(Exception):
@@ -44,7 +45,7 @@ class Session:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = _ERRORS_ONLY
+        options.log_severity_level = _FATAL_ONLY
         try:
             self._session = onnxruntime.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
@@ -60,7 +61,7 @@ class Session:
         self._input_names = [spec.name for spec in self.signature.inputs]
         self._output_names = [spec.name for spec in self.signature.outputs]
         self._options = onnxruntime.RunOptions()
-        self._options.log_severity_level = _ERRORS_ONLY
+        self._options.log_severity_level = _FATAL_ONLY
 
     def run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         """Run the model once.
@@ -83,7 +84,7 @@ class Session:
             if options.terminate:
                 # Options that stopped one run would stop the next one too.
                 self._options = onnxruntime.RunOptions()
-                self._options.log_severity_level = _ERRORS_ONLY
+                self._options.log_severity_level = _FATAL_ONLY
                 raise RunStopped from error
             text = clean_message(error)
             if _is_about_memory(text):
