@@ -62,6 +62,13 @@ def test_a_good_probe_closes_it_and_a_failed_one_doubles_the_pause_up_to_a_bound
     assert breaker.pause_left_s(now) == limits.BREAKER_PAUSE_S
 
 
+def test_a_probe_of_which_nothing_is_heard_is_followed_by_another():
+    breaker = opened()
+    assert breaker.allows(limits.BREAKER_PAUSE_S)
+    assert not breaker.allows(2 * limits.BREAKER_PAUSE_S - 1)
+    assert breaker.allows(2 * limits.BREAKER_PAUSE_S)
+
+
 def test_what_fails_under_way_when_it_opens_does_not_lengthen_the_pause():
     breaker = opened()
     breaker.failed(10.0)

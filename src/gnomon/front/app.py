@@ -111,7 +111,7 @@ class Front:
             "breakers": {
                 name: channel.breaker.state
                 for name, channel in self._channels.items()
-                if channel.breaker is not None
+                if channel.model.role == "challenger"
             },
             "requests": self._router.requests,
             "log": self._log.stats(),

@@ -21,6 +21,14 @@ class Receiver(Protocol):
         """Take the observation; `tag` is what was given to `submit`. Called once for each run."""
 
 
+def tell(receiver: Receiver, tag: int, observation: Observation) -> None:
+    """Hand over an observation; what the receiver raises is logged and ends here."""
+    try:
+        receiver.ended(tag, observation)
+    except Exception:
+        _LOG.exception("%s: an observation was not taken", observation.model)
+
+
 class Run:
     """A request on its way through a channel.
 
@@ -54,12 +62,8 @@ class Run:
         """Tell the receiver how the run ended, unless it has been told."""
         receiver, self.receiver = self.receiver, None
         self.tensors = ()
-        if receiver is None:
-            return
-        try:
-            receiver.ended(self.tag, observation)
-        except Exception:
-            _LOG.exception("%s: an observation was not taken", observation.model)
+        if receiver is not None:
+            tell(receiver, self.tag, observation)
 
 
 class Batch:

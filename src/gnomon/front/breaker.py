@@ -10,19 +10,24 @@ State = Literal["closed", "open", "half_open"]
 
 
 class Breaker:
-    """Opens after `BREAKER_FAILURES` failed runs in a row; pure, it is told the time.
+    """Opens after so many failed runs in a row; pure, it is told the time.
 
     Open, it lets nothing through for `BREAKER_PAUSE_S`. Then it is half-open: one run goes
     through as a probe. If that succeeds the breaker closes, else it is open again for twice as
     long, `BREAKER_PAUSE_MAX_S` at most. What fails is a run, not a request: a time-out, a death of
     the host, no memory. An error that the model raises on a bad row is no failure.
 
+    Args:
+        failures_max: Failed runs in a row that open it; infinite for a champion, which is always
+            asked.
+
     Attributes:
         failures: Failed runs in a row.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, failures_max: float = limits.BREAKER_FAILURES) -> None:
         self.failures = 0
+        self._failures_max = failures_max
         self._pause_s = limits.BREAKER_PAUSE_S
         self._opens_at = 0.0
         self._state: State = "closed"
@@ -40,14 +45,15 @@ class Breaker:
         """
         if self._state == "closed":
             return True
-        if self._state == "open" and now >= self._opens_at:
-            self._state = "half_open"
-            return True
-        return False
+        if now < self._opens_at:
+            return False
+        # Should nothing be heard of this probe, there will be another one.
+        self._state, self._opens_at = "half_open", now + self._pause_s
+        return True
 
     def pause_left_s(self, now: float) -> float:
-        """Return the seconds until the next probe; 0 while one is under way or closed."""
-        return max(0.0, self._opens_at - now) if self._state == "open" else 0.0
+        """Return the seconds until the next probe; 0 if it is closed."""
+        return 0.0 if self._state == "closed" else max(0.0, self._opens_at - now)
 
     def succeeded(self) -> None:
         """Note a run that ended as it should."""
@@ -60,7 +66,7 @@ class Breaker:
         self.failures += 1
         if self._state == "half_open":
             self._pause_s = min(2 * self._pause_s, limits.BREAKER_PAUSE_MAX_S)
-        elif self._state == "open" or self.failures < limits.BREAKER_FAILURES:
+        elif self._state == "open" or self.failures < self._failures_max:
             return
         self._state = "open"
         self._opens_at = now + self._pause_s

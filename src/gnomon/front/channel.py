@@ -20,7 +20,7 @@ from gnomon.core.frames import Frame, FrameError, Kind, encode
 from gnomon.core.inference import Observation, Status
 from gnomon.core.routing import ServedModel
 from gnomon.core.tensors import Array
-from gnomon.front.batches import Batch, Receiver, Run, gather, join, split
+from gnomon.front.batches import Batch, Receiver, Run, gather, join, split, tell
 from gnomon.front.breaker import Breaker
 from gnomon.front.dialing import Dialer
 from gnomon.front.link import Link
@@ -92,7 +92,7 @@ class SocketChannel:
         self._batch: Batch | None = None  # at the host
         self._takes_batches = model.signature.row_wise
         self._rows_max = limits.BATCH_ROWS_MAX  # smaller while batches fail
-        self.breaker = None if champion else Breaker()  # a champion is always asked
+        self.breaker = Breaker(inf if champion else limits.BREAKER_FAILURES)
         self._pump_due = False
         self._count = 0  # of runs, wherever they are
         self._bytes = 0
@@ -104,8 +104,6 @@ class SocketChannel:
         self._wedged = wedged
         self._dialer = Dialer(path, self)
         self._dialer.dial()
-
-    # Use
 
     @property
     def connected(self) -> bool:
@@ -126,7 +124,7 @@ class SocketChannel:
     @property
     def trusted(self) -> bool:
         """Say whether the breaker is closed."""
-        return self.breaker is None or self.breaker.state == "closed"
+        return self.breaker.state == "closed"
 
     async def wait_connected(self) -> None:
         """Wait until the host is there."""
@@ -136,31 +134,39 @@ class SocketChannel:
         self, tensors: tuple[Array, ...], deadline: float, receiver: Receiver, tag: int
     ) -> None:
         """Run the model; see `Channel`."""
+        refusal = self._refusal()
+        if refusal is not None:
+            tell(receiver, tag, refusal)
+            return
         run = Run(tensors, deadline, receiver, tag)
-        if not self.connected:
-            run.end(not_run(self.model, "its host is not running; try again shortly."))
-        elif self.breaker is not None and not self.breaker.allows(self._loop.time()):
-            run.end(not_run(self.model, self._why_skipped(), status=Status.SKIPPED))
-        elif self._count >= self._requests_max or (
-            self._count and self._bytes + run.bytes > self._bytes_max
-        ):
-            text = f"its queue is full ({self._count} requests); try again shortly."
-            run.end(not_run(self.model, text, status=Status.DROPPED, error=errors.Overloaded))
-        else:
-            self._count += 1
-            self._bytes += run.bytes
-            if deadline < self._next_deadline:
-                self._next_deadline = deadline
-            self._waiting.append(run)
-            self._pump_soon()
+        if self._count and self._bytes + run.bytes > self._bytes_max:
+            run.end(self._dropped())
+            return
+        self._count += 1
+        self._bytes += run.bytes
+        if deadline < self._next_deadline:
+            self._next_deadline = deadline
+        self._waiting.append(run)
+        self._pump_soon()
 
-    def _why_skipped(self) -> str:
-        assert self.breaker is not None
+    def _refusal(self) -> Observation | None:
+        """Return why nothing can be run now; None if it can."""
+        if not self.connected:
+            return not_run(self.model, "its host is not running; try again shortly.")
+        if self._count >= self._requests_max:
+            return self._dropped()
+        if self.breaker.allows(self._loop.time()):
+            return None
         left_s = self.breaker.pause_left_s(self._loop.time())
-        return (
+        text = (
             f"it was not run, after {self.breaker.failures} failed runs in a row; "
             f"the next try is in {left_s:.0f} s."
         )
+        return not_run(self.model, text, status=Status.SKIPPED)
+
+    def _dropped(self) -> Observation:
+        text = f"its queue is full ({self._count} requests); try again shortly."
+        return not_run(self.model, text, status=Status.DROPPED, error=errors.Overloaded)
 
     def sweep(self, now: float) -> None:
         """Give up the runs whose deadline is over; called often."""
@@ -313,12 +319,12 @@ class SocketChannel:
 
     def _note_failure(self, batch: Batch) -> None:
         """Count a run that failed, once."""
-        if self.breaker is not None and not batch.failed:
+        if not batch.failed:
             self.breaker.failed(self._loop.time())
         batch.failed = True
 
     def _succeed(self, batch: Batch, frame: Frame) -> None:
-        if self.breaker is not None and not batch.failed:
+        if not batch.failed:
             self.breaker.succeeded()
         parts = split(frame.tensors, batch.runs)
         if parts is None:
@@ -345,7 +351,7 @@ class SocketChannel:
         elif len(batch.runs) > 1:
             self._halve(batch)
             return
-        elif self.breaker is not None and not batch.failed:
+        elif not batch.failed:
             self.breaker.succeeded()  # the model answered: what is bad is the row
         for run in batch.runs:
             self._forget(run)
@@ -364,10 +370,8 @@ class SocketChannel:
         self._again.extendleft(part for part in reversed(batch.halves()) if part)
 
     def _time_out(self, run: Run) -> None:
-        text = "no answer within the deadline."
-        run.end(not_run(self.model, text, status=Status.TIMEOUT, error=errors.InferenceTimeout))
-
-    # Losing the host
+        text, error = "no answer within the deadline.", errors.InferenceTimeout
+        run.end(not_run(self.model, text, status=Status.TIMEOUT, error=error))
 
     def _lose(self, reason: str) -> None:
         """Drop the connection, end what is under way, and connect again."""
