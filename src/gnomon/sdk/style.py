@@ -6,7 +6,7 @@ STYLE = """
 :root {
   color-scheme: light dark;
   --paper: #fbfaf7; --card: #ffffff; --ink: #1d1b16; --soft: #6b675d; --line: #e4e0d6;
-  --sun: #b7791f; --sun-wash: #fdf3dc; --shade: #64748b; --shade-wash: #f1f4f8;
+  --sun: #96600f; --sun-wash: #fdf3dc; --shade: #64748b; --shade-wash: #f1f4f8;
   --good: #2f7d4f; --bad: #b3261e;
 }
 @media (prefers-color-scheme: dark) {
