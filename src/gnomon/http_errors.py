@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gnomon.core import errors
+from gnomon.core import errors, limits
 from gnomon.core.errors import GnomonError
 
 STATUS: dict[type[GnomonError], int] = {
@@ -35,11 +35,13 @@ STATUS: dict[type[GnomonError], int] = {
     errors.Internal: 500,
 }
 
+_RETRY = {"Retry-After": str(limits.RETRY_AFTER_S)}
+
 HEADERS: dict[type[GnomonError], dict[str, str]] = {
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
-    errors.Overloaded: {"Retry-After": "1"},
-    errors.HostUnavailable: {"Retry-After": "1"},
-    errors.ServerBusy: {"Retry-After": "1"},
+    errors.Overloaded: _RETRY,
+    errors.HostUnavailable: _RETRY,
+    errors.ServerBusy: _RETRY,
 }
 
 

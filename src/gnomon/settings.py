@@ -105,10 +105,6 @@ class Home:
         """Return where front `index` takes orders from the control plane."""
         return self.run / f"front-{index}.sock"
 
-    def host_socket(self, name: str) -> Path:
-        """Return where fronts reach a host."""
-        return self.run / f"{name}.sock"
-
     def write_ahead(self, index: int) -> Path:
         """Return the write-ahead of front `index`."""
         return self.inference_log / f"front-{index}.sqlite"

@@ -76,7 +76,7 @@ class HttpConnection(asyncio.Protocol):
         full = len(self._port.connections) >= limits.CONNECTIONS_MAX
         self._port.connections.add(self)
         if full:
-            busy = Refused(503, "Too many connections.", {"Retry-After": "1"})
+            busy = Refused(503, "Too many connections.", {"Retry-After": str(limits.RETRY_AFTER_S)})
             self._end_input(busy, linger=False)
         elif self._port.draining:
             self._transport.close()
