@@ -138,8 +138,20 @@ def test_connection_close_is_obeyed(doubling, client):
 
 
 def test_a_half_closed_client_gets_its_answers(doubling, client):
+    # Given requests that are still under way when their client says it will send no more
+    gate = threading.Event()
+
+    def answer(question: Frame) -> Frame:
+        gate.wait(10)
+        return doubles(question)
+
+    doubling.hosts[champion().host].answer = answer
     client.send((head(doubling.port) + BODY) * 2)
     client.socket.shutdown(socket.SHUT_WR)
+    [connection] = doubling.front._http._port.connections
+    until(lambda: connection._client_done)
+    # When they are answered, then the last answer says that the connection closes
+    gate.set()
     assert client.read().doubled == [2.0, 4.0]
     assert client.read().headers["connection"] == "close"
     assert client.is_closed()
