@@ -8,8 +8,11 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from gnomon import unix_sockets
-from gnomon.core.frames import HEADER, Frame, Kind, body_size, decode, encode
+from gnomon.core.frames import Frame, Kind, encode
+from gnomon.host.connection import Connection
 
 Answer = Callable[[Frame], Frame | bytes | None]
 
@@ -34,6 +37,10 @@ class StubHost:
     Args:
         uuid: Said in HELLO; None: HELLO is never sent.
         answer: From a question to a frame, raw bytes, or None for no answer.
+
+    Attributes:
+        questions: What was asked, tensors copied.
+        front: The newest connection, with the memory that the front shares.
     """
 
     def __init__(self, path: Path, uuid: str | None, answer: Answer = doubles) -> None:
@@ -42,6 +49,7 @@ class StubHost:
         self.answer = answer
         self.questions: list[Frame] = []
         self.connections: list[socket.socket] = []
+        self.front: Connection | None = None
         self._listener: socket.socket | None = None
 
     def start(self) -> StubHost:
@@ -77,12 +85,18 @@ class StubHost:
                 threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with contextlib.suppress(OSError), connection, connection.makefile("rb") as stream:
+        self.front = front = Connection(connection)
+        with contextlib.suppress(OSError), connection:
             if self.uuid is not None:
                 connection.sendall(encode(Frame(Kind.HELLO, text=self.uuid)))
-            while header := stream.read(HEADER.size):
-                question = decode(header, stream.read(body_size(header)))
-                self.questions.append(question)
-                answer = self.answer(question)
-                if answer is not None:
-                    connection.sendall(answer if isinstance(answer, bytes) else encode(answer))
+            while front.read():
+                while (read := front.next_frame()) is not None:
+                    question = read._replace(tensors=tuple(map(np.copy, read.tensors)))
+                    self.questions.append(question)
+                    answer = self.answer(question)
+                    if isinstance(answer, Frame) and answer.kind is Kind.RESULT:
+                        front.send_result(
+                            answer.request, answer.number, answer.tensors, question.generation
+                        )
+                    elif answer is not None:
+                        connection.sendall(answer if isinstance(answer, bytes) else encode(answer))

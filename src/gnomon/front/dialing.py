@@ -18,7 +18,7 @@ class Dialer:
         owner: Whom the links report to.
 
     Attributes:
-        link: The connection, from the moment it is being made until it is let go.
+        link: The connection, until it is let go.
     """
 
     def __init__(self, path: Path, owner: LinkOwner) -> None:
@@ -27,15 +27,19 @@ class Dialer:
         self._loop = asyncio.get_running_loop()
         self._pause_s = limits.HOST_RECONNECT_MIN_S
         self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
         self._closed = False
         self.link: Link | None = None
 
     def dial(self) -> None:
         """Connect now."""
         self._timer = None
-        if self.link is None and not self._closed:
-            self._task = self._loop.create_task(self._connect())
+        if self.link is not None or self._closed:
+            return
+        try:
+            # Without a timeout, which on a unix socket means: at once or not at all.
+            self.link = Link(self._owner, connect(self._path, timeout_s=0.0))
+        except OSError:
+            self.dial_later()
 
     def dial_later(self) -> None:
         """Connect after a pause, which doubles until `met`."""
@@ -60,17 +64,3 @@ class Dialer:
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _connect(self) -> None:
-        try:
-            # Without a timeout, which on a unix socket means: at once or not at all.
-            connection = connect(self._path, timeout_s=0.0)
-            self.link = link = Link(self._owner)
-            await self._loop.create_unix_connection(lambda: link, sock=connection)
-        except OSError:
-            self.link = None
-            self.dial_later()
-        finally:
-            self._task = None

@@ -2,7 +2,8 @@
 
 A fork costs milliseconds and shares the imported pages; a fresh process would cost a second. It
 makes no session itself: a fork of a process with threads hangs. Our own instead of
-multiprocessing's forkserver, which unpickles what it is sent.
+multiprocessing's forkserver, which unpickles what it is sent. It has no network, so its hosts have
+none.
 
 Run as `python -I -m gnomon.host.nursery ORDERS LIFELINE` with two inherited descriptors.
 """
@@ -19,6 +20,7 @@ import sys
 from typing import Final
 
 from gnomon.core import limits
+from gnomon.host.network import cut_off
 from gnomon.host.probing import Probing
 from gnomon.host.process import Descriptors, HostOrder, Work, become
 from gnomon.host.serving import Serving
@@ -31,6 +33,7 @@ def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
     lifeline = int(sys.argv[2])
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    network = cut_off()
     gc.collect()
     gc.freeze()
     while True:
@@ -43,7 +46,7 @@ def main() -> None:
         answer: dict[str, int | str]
         try:
             order = HostOrder.from_bytes(message)
-            answer = {"pid": _fork(order, received, orders, lifeline)}
+            answer = {"pid": _fork(order, received, orders, lifeline), "network": network}
         except OSError as error:
             answer = {"error": error.strerror or "fork failed"}
         finally:

@@ -10,7 +10,8 @@ from gnomon.core.deployment import ProbeReport
 from gnomon.host.independence import is_row_wise
 from gnomon.host.onnx_scan import Refused, scan
 from gnomon.host.process import EXIT_DONE, Descriptors, HostOrder, report
-from gnomon.host.session import RunFailed, RunOutOfMemory, Session, out_of_memory
+from gnomon.host.session import Session
+from gnomon.host.watchdog import Watchdog
 
 
 class Probing:
@@ -20,7 +21,7 @@ class Probing:
         self._path = Path(order.model_path)
         self._status = descriptors.status
 
-    def run(self) -> int:
+    def run(self, watchdog: Watchdog) -> int:  # noqa: ARG002
         """Probe; return the exit code.
 
         The first report is what counts for the upload. The rows are looked at after it, because
@@ -29,7 +30,7 @@ class Probing:
         try:
             _scan_file(self._path)
             session = Session(self._path)
-            _run_on_zeros(session)
+            session.warm_up()
         except Refused as refusal:
             self._report(ProbeReport(reason=refusal.reason, message=refusal.message))
             return EXIT_DONE
@@ -41,25 +42,11 @@ class Probing:
     def _report(self, found: ProbeReport) -> None:
         report(self._status, report=found.to_json())
 
-    def overdue_s(self, now: float) -> float:  # noqa: ARG002
-        """Return that nothing is overdue: the supervisor and RLIMIT_CPU end a probe."""
-        return -1.0
-
     def stop_run(self) -> None:
-        """Do nothing: see `overdue_s`."""
+        """Do nothing: the supervisor and RLIMIT_CPU end a probe."""
 
     def drain(self) -> None:
         """Do nothing: a probe ends by itself or is killed."""
-
-
-def _run_on_zeros(session: Session) -> None:
-    """Run once: a model may refuse zeros with an error, but not take the process with it."""
-    try:
-        session.run(session.zeros())
-    except RunOutOfMemory as error:
-        raise out_of_memory() from error
-    except RunFailed:
-        return
 
 
 def _scan_file(path: Path) -> None:

@@ -8,20 +8,19 @@ import gc
 import json
 import os
 import resource
-import select
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gnomon.core import limits
+from gnomon.core.resources import Resources
+from gnomon.host.watchdog import Stoppable, Watchdog
 
 PR_SET_NAME = 15
 PR_SET_NO_NEW_PRIVS = 38
-EXIT_DONE, EXIT_REFUSED, EXIT_LIFELINE, EXIT_DEADLINE, EXIT_FAULT = 0, 3, 70, 71, 72
-_WATCH_INTERVAL_S = 0.25
+EXIT_DONE, EXIT_REFUSED, EXIT_FAULT = 0, 3, 72
 _GC_THRESHOLD = 50_000
 
 
@@ -32,7 +31,8 @@ class HostOrder:
     Attributes:
         mode: "serve" frames, or "probe" a file once.
         version_uuid: Sent in HELLO, so that a front knows whom it talks to.
-        memory_bytes: RLIMIT_AS.
+        threads: That work on one run together.
+        memory_bytes: RLIMIT_AS, without the buffers that fronts share with it.
         cpu_s: RLIMIT_CPU in seconds; None: no limit.
         nice: Added to the niceness.
     """
@@ -41,6 +41,7 @@ class HostOrder:
     mode: str
     model_path: str
     version_uuid: str
+    threads: int
     memory_bytes: int
     cpu_s: int | None
     nice: int
@@ -65,33 +66,30 @@ class Descriptors:
     stderr: int
 
 
-class Work(Protocol):
-    """What the host's worker thread does, as the watchdog sees it."""
+class Work(Stoppable, Protocol):
+    """What the host's worker thread does."""
 
-    def run(self) -> int:
-        """Do the work; return the exit code."""
-
-    def overdue_s(self, now: float) -> float:
-        """Return how far the current run is past its deadline; negative if it is not."""
-
-    def stop_run(self) -> None:
-        """Ask the current run to stop."""
+    def run(self, watchdog: Watchdog) -> int:
+        """Do the work, telling the watchdog of each run; return the exit code."""
 
     def drain(self) -> None:
         """Take no new connections and end when the last one closes."""
 
 
-def memory_limit(model_bytes: int) -> int:
-    """Return a host's RLIMIT_AS in bytes, from the size of its model file."""
-    return (
-        limits.HOST_MEMORY_BASE_BYTES
-        + limits.HOST_STACK_BYTES
-        + 2 * limits.FRAME_BYTES_MAX
-        + max(
-            limits.HOST_MEMORY_MODEL_MIN_BYTES,
-            limits.HOST_MEMORY_MODEL_FACTOR * model_bytes,
+def memory_limit(model_bytes: int, resources: Resources) -> int:
+    """Return how much a host may use, in bytes.
+
+    Args:
+        model_bytes: Size of the model file, from which it follows if nothing was asked for.
+    """
+    if resources.memory_mib is None:
+        model = max(
+            limits.HOST_MEMORY_MODEL_MIN_BYTES, limits.HOST_MEMORY_MODEL_FACTOR * model_bytes
         )
-    )
+    else:
+        model = resources.memory_mib * limits.MIB
+    threads = (resources.threads - 1) * limits.HOST_THREAD_BYTES
+    return limits.HOST_MEMORY_BASE_BYTES + limits.HOST_STACK_BYTES + threads + model
 
 
 def become(
@@ -112,8 +110,9 @@ def become(
     signal.signal(signal.SIGTERM, lambda *_: work.drain())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.stack_size(limits.HOST_STACK_BYTES)
-    threading.Thread(target=_work, args=(work,), daemon=True).start()
-    _watch(work, lifeline)
+    watchdog = Watchdog(lifeline)
+    threading.Thread(target=_work, args=(work, watchdog), daemon=True).start()
+    watchdog.watch(work)
 
 
 def _confine(order: HostOrder, descriptors: Descriptors) -> None:
@@ -137,36 +136,25 @@ def _confine(order: HostOrder, descriptors: Descriptors) -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, limits.HOST_FILES_MAX),
-        (resource.RLIMIT_AS, order.memory_bytes),
         (resource.RLIMIT_CPU, order.cpu_s),
     ):
         if value is not None:
             resource.setrlimit(limit, (value, value))
+    # The soft limit follows the buffers that are mapped, see `buffers`.
+    buffers = 2 * limits.FRAME_BYTES_MAX * limits.HOST_FRONTS_MAX
+    memory = order.memory_bytes
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory + buffers))
 
 
-def _work(work: Work) -> None:
+def _work(work: Work, watchdog: Watchdog) -> None:
     try:
-        code = work.run()
+        code = work.run(watchdog)
     except BaseException as error:
         # Whatever it was, this process is of no use any more; its parent starts another.
         with contextlib.suppress(OSError):
             os.write(2, f"host fault: {type(error).__name__}: {error}\n".encode())
         code = EXIT_FAULT
     os._exit(code)
-
-
-def _watch(work: Work, lifeline: int) -> None:
-    """End with the supervisor, and end a run that does not stop at its deadline."""
-    while True:
-        with contextlib.suppress(InterruptedError):
-            ready, _, _ = select.select([lifeline], [], [], _WATCH_INTERVAL_S)
-            if ready:
-                os._exit(EXIT_LIFELINE)
-        overdue_s = work.overdue_s(time.monotonic())
-        if overdue_s > limits.KILL_AFTER_DEADLINE_S:
-            os._exit(EXIT_DEADLINE)
-        if overdue_s > 0:
-            work.stop_run()
 
 
 def report(descriptor: int, **facts: Any) -> None:

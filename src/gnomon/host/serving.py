@@ -6,21 +6,22 @@ import contextlib
 import os
 import select
 import socket
+import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from gnomon.core import limits
-from gnomon.core.frames import HEADER, Frame, FrameError, Kind, body_size, decode, encode
-from gnomon.core.tensors import Array
+from gnomon.core.frames import Frame, FrameError, Kind, encode
+from gnomon.host.connection import Connection
 from gnomon.host.onnx_scan import Refused
 from gnomon.host.process import EXIT_DONE, EXIT_REFUSED, Descriptors, HostOrder, report
 from gnomon.host.session import RunFailed, RunOutOfMemory, RunStopped, Session
+from gnomon.host.watchdog import Watchdog
 
-_BUFFER_BYTES = 64 * limits.KIB
-_NEVER = float("inf")
 _TOO_LATE = "inference_timeout: the deadline was over before the run could start"
-_STOPPED = "inference_timeout: the run was stopped at its deadline"
+# A front that does not read must not keep this host from the others; struct timeval.
+_SEND_TIMEOUT = struct.pack("ll", limits.HOST_SEND_TIMEOUT_S, 0)
+_LONG_RUN_NS = 5_000_000  # a shorter one cannot have touched much memory
 
 
 class Serving:
@@ -31,19 +32,16 @@ class Serving:
         self._status = descriptors.status
         self._listener = socket.socket(fileno=descriptors.listener)
         self._poll = select.epoll()
-        self._fronts: dict[int, _Front] = {}
+        self._fronts: dict[int, Connection] = {}
         self._wake_read, self._wake_write = os.pipe()
         self._session: Session | None = None
-        self._deadline = _NEVER
         self._draining = False
 
-    def run(self) -> int:
+    def run(self, watchdog: Watchdog) -> int:
         """Load, warm up, serve; return the exit code."""
         try:
-            session = self._session = Session(Path(self._order.model_path))
-            with contextlib.suppress(RunFailed):
-                # Warm: memory arenas are sized and lazy kernels made before the first caller.
-                session.run(session.zeros())
+            session = self._session = Session(Path(self._order.model_path), self._order.threads)
+            session.warm_up()
         except Refused as refusal:
             report(self._status, state="failed", reason=refusal.message)
             return EXIT_REFUSED
@@ -56,17 +54,13 @@ class Serving:
             for descriptor, _ in self._poll.poll():
                 front = self._fronts.get(descriptor)
                 if front is not None:
-                    self._receive(front, session)
+                    self._serve(front, session, watchdog)
                 elif descriptor == wake:
                     os.read(wake, 16)
                     self._stop_listening()
                 elif descriptor == listener and not self._draining:
                     self._accept()
         return EXIT_DONE
-
-    def overdue_s(self, now: float) -> float:
-        """Return how far the current run is past its deadline."""
-        return now - self._deadline
 
     def stop_run(self) -> None:
         """Ask the current run to stop."""
@@ -87,112 +81,67 @@ class Serving:
         with contextlib.suppress(BlockingIOError):
             connection, _ = self._listener.accept()
             connection.setblocking(True)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _SEND_TIMEOUT)
             if len(self._fronts) >= limits.HOST_FRONTS_MAX:
                 connection.close()
                 return
-            front = self._fronts[connection.fileno()] = _Front(connection)
+            self._fronts[connection.fileno()] = Connection(connection)
             self._poll.register(connection.fileno(), select.EPOLLIN)
-            self._send(front, Frame(Kind.HELLO, text=self._order.version_uuid))
+            with contextlib.suppress(OSError):  # it has gone; reading tells
+                connection.sendall(encode(Frame(Kind.HELLO, text=self._order.version_uuid)))
 
-    def _receive(self, front: _Front, session: Session) -> None:
+    def _serve(self, front: Connection, session: Session, watchdog: Watchdog) -> None:
+        """Answer what a front has sent."""
         try:
-            if not front.read():
-                self._close(front)
-                return
-            for header, body in front.frames():
-                self._send(front, self._answer(decode(header, body), session))
-        except (OSError, FrameError):
-            self._close(front)
+            alive = front.read()
+            while (question := front.next_frame()) is not None:
+                _answer(front, question, session, watchdog)
+        except (OSError, ValueError, MemoryError):  # it is gone, or sent what makes no sense
+            alive = False
+        if not alive:
+            del self._fronts[front.fileno()]
+            self._poll.unregister(front.fileno())
+            front.close()
 
-    def _answer(self, question: Frame, session: Session) -> Frame:
-        if question.kind is not Kind.RUN:
-            raise FrameError(f"a {question.kind.name} frame is not for a host")
-        if len(question.tensors) != len(session.signature.inputs):
-            return Frame(Kind.FAILED, question.request, 0, text="model_failed: wrong input count")
-        started_ns = time.monotonic_ns()
-        if started_ns > question.number:
-            return Frame(Kind.FAILED, question.request, 0, text=_TOO_LATE)
-        self._deadline = question.number / 1e9
+
+def _answer(front: Connection, question: Frame, session: Session, watchdog: Watchdog) -> None:
+    if question.kind is not Kind.RUN:
+        raise FrameError(f"a {question.kind.name} frame is not for a host")
+    number, deadline_ns = question.request, question.number
+    started_ns = time.monotonic_ns()
+    if started_ns > deadline_ns:
+        front.send_failure(number, 0, _TOO_LATE)
+        return
+    watchdog.begin(deadline_ns)
+    text = ""
+    try:
+        outputs = session.run(question.tensors)
+    except (RunFailed, RunStopped, MemoryError) as failure:
+        text = _text_of(failure)
+    finally:
+        watchdog.end()
+    elapsed_ns = time.monotonic_ns() - started_ns
+    if not text:
         try:
-            outputs = session.run(question.tensors)
-        except RunOutOfMemory as failure:
-            text = f"limit_reached: {failure}"
-        except RunFailed as failure:
-            text = f"model_failed: {failure}"
-        except RunStopped:
-            text = _STOPPED
-        except MemoryError:
-            text = "limit_reached: the run needs more memory than its host may have"
-        else:
-            text = _unsendable(outputs)
-        finally:
-            self._deadline = _NEVER
-        elapsed_ns = time.monotonic_ns() - started_ns
-        if text:
-            return Frame(Kind.FAILED, question.request, elapsed_ns, text=text)
-        return Frame(Kind.RESULT, question.request, elapsed_ns, outputs)
-
-    def _send(self, front: _Front, frame: Frame) -> None:
-        try:
-            front.connection.sendall(encode(frame))
-        except OSError:
-            self._close(front)
-
-    def _close(self, front: _Front) -> None:
-        if self._fronts.pop(front.connection.fileno(), None) is not None:
-            self._poll.unregister(front.connection.fileno())
-            front.connection.close()
+            front.send_result(number, elapsed_ns, outputs, question.generation)
+        except (FrameError, MemoryError) as failure:
+            text = _text_of(failure)
+    if text:
+        front.send_failure(number, elapsed_ns, text)
+    if elapsed_ns > _LONG_RUN_NS:
+        session.settle()
 
 
-class _Front:
-    """One front's connection, and the bytes of it that are not yet whole frames.
-
-    The buffer is made once and grows: a large one made for each read would be mapped into the
-    process and out again each time.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self.connection = connection
-        self._buffer = bytearray(_BUFFER_BYTES)
-        self._filled = 0
-
-    def read(self) -> bool:
-        """Receive what is there; false at the end of the connection.
-
-        Raises:
-            OSError: The connection is broken.
-        """
-        with memoryview(self._buffer) as buffer:
-            count = self.connection.recv_into(buffer[self._filled :])
-        self._filled += count
-        return count > 0
-
-    def frames(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield the header and body of each whole frame, and make room for the next one.
-
-        Raises:
-            FrameError: What was received is no frame.
-        """
-        start, needed = 0, HEADER.size
-        while self._filled - start >= HEADER.size:
-            header = bytes(self._buffer[start : start + HEADER.size])
-            needed = HEADER.size + body_size(header)
-            if self._filled - start < needed:
-                break
-            yield header, bytes(self._buffer[start + HEADER.size : start + needed])
-            start, needed = start + needed, HEADER.size
-        rest = self._filled - start
-        if start:
-            self._buffer[:rest] = self._buffer[start : self._filled]
-            self._filled = rest
-        if needed > len(self._buffer):
-            self._buffer.extend(bytes(needed - len(self._buffer)))
-
-
-def _unsendable(outputs: tuple[Array, ...]) -> str:
-    size = sum(output.nbytes for output in outputs)
-    if size > limits.OUTPUT_BYTES_MAX - limits.MIB:
-        return f"model_failed: {size} bytes of output; {limits.OUTPUT_BYTES_MAX} at most"
-    if any(output.ndim > limits.TENSOR_RANK_MAX for output in outputs):
-        return f"model_failed: an output with more than {limits.TENSOR_RANK_MAX} axes"
-    return ""
+def _text_of(failure: Exception) -> str:
+    """Return what a front is told of a run that failed: an error code and a text."""
+    match failure:
+        case RunStopped():
+            return "inference_timeout: the run was stopped at its deadline"
+        case MemoryError():
+            return "limit_reached: the run needs more memory than its host may have"
+        case RunOutOfMemory():
+            return f"limit_reached: {failure}"
+        case FrameError():
+            return f"model_failed: its outputs cannot be sent: {failure}"
+        case _:
+            return f"model_failed: {failure}"

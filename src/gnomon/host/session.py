@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ from gnomon.host.onnx_scan import Refused
 
 # An error is said in the answer; printed too, a model that fails on every row floods the log.
 _FATAL_ONLY = 4
+_TENSORS_MAX = limits.TENSORS_PER_REQUEST_MAX
 
 
 class RunFailed(Exception):
@@ -31,19 +35,22 @@ class RunStopped(Exception):
 
 
 class Session:
-    """A model ready to run, single-threaded.
+    """A model ready to run.
 
     Args:
         path: The model file.
+        threads: That work on one run together; no more than there are processors.
 
     Raises:
         Refused: onnxruntime does not take the file, or it takes or gives something that is not
             a tensor.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, threads: int = 1) -> None:
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        options.intra_op_num_threads = min(threads, len(os.sched_getaffinity(0)))
+        # A thread that has nothing to do leaves the processor to other hosts.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.inter_op_num_threads = 1
         options.log_severity_level = _FATAL_ONLY
         try:
@@ -58,10 +65,19 @@ class Session:
         )
         if not self.signature.outputs:
             raise Refused("model_load_failed", "The model has no outputs.")
+        if max(len(self.signature.inputs), len(self.signature.outputs)) > _TENSORS_MAX:
+            raise Refused(
+                "model_too_complex",
+                f"The model has {len(self.signature.inputs)} inputs and "
+                f"{len(self.signature.outputs)} outputs; {_TENSORS_MAX} of each at most.",
+            )
+        # What InferenceSession.run calls, without its checks, which the front has made.
+        self._run = getattr(self._session, "_sess", self._session).run
         self._input_names = [spec.name for spec in self.signature.inputs]
         self._output_names = [spec.name for spec in self.signature.outputs]
-        self._options = onnxruntime.RunOptions()
-        self._options.log_severity_level = _FATAL_ONLY
+        self._options = _run_options()
+        self._usual_bytes = 0
+        self._keeps_much = False
 
     def run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
         """Run the model once.
@@ -77,24 +93,68 @@ class Session:
             RunStopped: `stop` was called meanwhile.
         """
         feed = dict(zip(self._input_names, inputs, strict=True))
+        try:
+            return self._run_once(feed)
+        except RunOutOfMemory:
+            if not self._keeps_much:
+                raise
+        self._give_back()
+        return self._run_once(feed)
+
+    def _run_once(self, feed: dict[str, Array]) -> tuple[Array, ...]:
         options = self._options
         try:
-            outputs = self._session.run(self._output_names, feed, options)
+            outputs = self._run(self._output_names, feed, options)
         except Exception as error:
             if options.terminate:
                 # Options that stopped one run would stop the next one too.
-                self._options = onnxruntime.RunOptions()
-                self._options.log_severity_level = _FATAL_ONLY
+                self._options = _run_options()
                 raise RunStopped from error
             text = clean_message(error)
             if _is_about_memory(text):
                 raise RunOutOfMemory("the run needs more memory than its host may have") from error
             raise RunFailed(text) from error
-        return tuple(np.asarray(output) for output in outputs)
+        return tuple([np.asarray(output) for output in outputs])
 
     def stop(self) -> None:
         """Ask the run under way to stop, from another thread; a long node ends first."""
         self._options.terminate = True
+
+    def warm_up(self) -> None:
+        """Run once on zeros: arenas are sized and lazy kernels made before the first caller.
+
+        A model may refuse zeros with an error, but not take the process with it.
+
+        Raises:
+            Refused: It needs more memory than this process may have; or see `zeros`.
+        """
+        try:
+            self.run(self.zeros())
+        except RunOutOfMemory as error:
+            raise _out_of_memory() from error
+        except RunFailed:
+            pass
+        self._usual_bytes = _resident_bytes()
+
+    def settle(self) -> None:
+        """See what a long run has left behind; call it when nobody waits.
+
+        ONNX Runtime keeps the memory that its largest runs needed, in pieces that a larger one
+        cannot use: requests of growing sizes would bring the process to its limit.
+        """
+        kept_bytes = _resident_bytes() - self._usual_bytes
+        self._keeps_much = kept_bytes > limits.HOST_MEMORY_KEPT_BYTES
+        if kept_bytes > resource.getrlimit(resource.RLIMIT_AS)[0] / 2:
+            self._give_back()
+
+    def _give_back(self) -> None:
+        """Let go of all memory that no run uses, at the end of a small run."""
+        self._keeps_much = False
+        options = _run_options()
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        feed = dict(zip(self._input_names, self.zeros(), strict=True))
+        with contextlib.suppress(Exception):  # zeros may not be to its liking
+            self._session.run(self._output_names, feed, options)
 
     def zeros(self) -> tuple[Array, ...]:
         """Return the smallest input of zeros (empty text for strings) that fits the signature.
@@ -116,6 +176,16 @@ class Session:
             else:
                 arrays.append(np.zeros(shape, dtype=spec.dtype))
         return tuple(arrays)
+
+
+def _run_options() -> onnxruntime.RunOptions:
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = _FATAL_ONLY
+    return options
+
+
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _spec(side: str, value: Any) -> TensorSpec:
@@ -144,7 +214,7 @@ def _spec(side: str, value: Any) -> TensorSpec:
 def _load_error(error: Exception) -> Refused:
     text = clean_message(error)
     if isinstance(error, MemoryError) or _is_about_memory(text):
-        return out_of_memory()
+        return _out_of_memory()
     if "is not a registered function/op" in text or "No Op registered for" in text:
         return Refused("custom_operator", f"The model uses an operator nobody knows: {text}")
     return Refused("model_load_failed", f"The model cannot be loaded: {text}")
@@ -154,11 +224,9 @@ def _is_about_memory(text: str) -> bool:
     return "bad_alloc" in text or "Failed to allocate" in text
 
 
-def out_of_memory() -> Refused:
-    """Return the refusal of a model that does not fit into its host."""
+def _out_of_memory() -> Refused:
     return Refused(
         "model_memory_exceeded",
-        "The model needs more memory than its host may have "
-        f"({limits.HOST_MEMORY_MODEL_FACTOR} times its file, at least "
-        f"{limits.HOST_MEMORY_MODEL_MIN_BYTES // limits.MIB} MiB).",
+        "The model needs more memory than its host may have, "
+        f"{resource.getrlimit(resource.RLIMIT_AS)[0] // limits.MIB} MiB in all.",
     )
