@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,9 @@ import uvloop
 from gnomon.core import limits
 from gnomon.core.errors import ModelFailed
 from gnomon.core.inference import Observation, Status
-from gnomon.front.channel import Channel, SocketChannel
+from gnomon.front.batches import Run
+from gnomon.front.channel import SocketChannel
+from gnomon.front.service import Channel
 from gnomon.testing import FakeChannel
 from tests.front.models import challenger
 from tests.front.stub_host import Frame, StubHost, doubles, fails
@@ -29,8 +31,14 @@ class Collector:
     def __init__(self) -> None:
         self.seen: list[tuple[int, Observation]] = []
 
-    def ended(self, tag: int, observation: Observation) -> None:
-        self.seen.append((tag, observation))
+    def ended(self, tag: int, positions: range, observation: Observation) -> None:
+        self.seen += [(tag, observation)] * len(positions)
+
+
+def run(values: Sequence[float], deadline: float, receiver: Collector, tag: int, requests: int):
+    tensors = (np.array([values] * requests, "float32"),)
+    rows = [1] * requests
+    return Run(tensors, range(requests), rows, deadline=deadline, receiver=receiver, tag=tag)
 
 
 class Rig(ABC):
@@ -40,7 +48,9 @@ class Rig(ABC):
     collector: Collector
 
     @abstractmethod
-    def submit(self, *values: float, timeout_s: float = 5.0, tag: int = 0) -> None: ...
+    def submit(
+        self, *values: float, timeout_s: float = 5.0, tag: int = 0, requests: int = 1
+    ) -> None: ...
     @abstractmethod
     def settle(self, count: int) -> list[tuple[int, Observation]]: ...
     @abstractmethod
@@ -64,8 +74,8 @@ class FakeRig(Rig):
             MODEL, lambda x: (x * 2,), queue_max=limits.CHALLENGER_QUEUE_REQUESTS_MAX
         )
 
-    def submit(self, *values, timeout_s=5.0, tag=0):
-        self.channel.submit((np.array([values], "float32"),), timeout_s, self.collector, tag)
+    def submit(self, *values, timeout_s=5.0, tag=0, requests=1):
+        self.channel.submit(run(values, timeout_s, self.collector, tag, requests))
 
     def settle(self, count):
         assert len(self.collector.seen) == count
@@ -129,11 +139,10 @@ class SocketRig(Rig):
 
         self._within(asyncio.wait_for(wait(), 10))
 
-    def submit(self, *values, timeout_s=5.0, tag=0):
+    def submit(self, *values, timeout_s=5.0, tag=0, requests=1):
         async def go() -> None:
             deadline = self._loop.time() + timeout_s
-            tensors = (np.array([values], "float32"),)
-            self.channel.submit(tensors, deadline, self.collector, tag)
+            self.channel.submit(run(values, deadline, self.collector, tag, requests))
 
         self._within(go())
 
@@ -187,6 +196,13 @@ def test_a_run_gives_the_models_outputs(rig: Rig):
     assert observation.outputs[0].tolist() == [[2.0, 4.0]]
     assert observation.elapsed_ns > 0
     assert observation.time_us > 0
+
+
+def test_requests_that_come_together_end_together(rig: Rig):
+    rig.submit(1, 2, tag=3, requests=3)
+    seen = rig.settle(3)
+    assert {tag for tag, _ in seen} == {3}
+    assert seen[0][1].outputs[0].tolist() == [[2.0, 4.0]] * 3
 
 
 def test_runs_end_in_the_order_they_were_submitted(rig: Rig):

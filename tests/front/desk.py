@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 
 import numpy as np
 import uvloop
 
 from gnomon.core.errors import ModelFailed
-from gnomon.front.calls import Call, run
-from gnomon.front.exchange import Exchange, Tally
+from gnomon.core.inference import Status
+from gnomon.front.calls import Call, Head, run
+from gnomon.front.exchange import Exchange
+from gnomon.front.port import HttpTimers, Port
+from gnomon.front.tallies import Tally
+from gnomon.front.terms import Terms
 from gnomon.testing import FakeChannel, ListLog
 
 
@@ -25,7 +30,7 @@ def broken(_: np.ndarray) -> tuple[np.ndarray, ...]:
 class Answers:
     """A connection that keeps what is written to it."""
 
-    date_line = b""
+    port = Port(handler=None, timers=HttpTimers(), now=0.0)
 
     def closes_after(self, call: Call) -> bool:
         return False
@@ -52,30 +57,40 @@ class Desk:
         return self.loop.run_until_complete(work)
 
     def infer(self, value=None, request_id: str = "id-1", **headers: int) -> Call:
-        call = Call(
-            Answers(),
-            method=b"POST",
-            target=b"/",
-            headers={
-                name.replace("_", "-").encode(): str(text).encode()
-                for name, text in headers.items()
-            },
-            request_id=request_id,
-            time_ns=1_700_000_000_123_456_789,
-            http_10=False,
-            keep_alive=True,
-        )
-        call.body = json.dumps(value or {"tensor": [[1, 2]]}).encode()
+        [call] = self.infer_together([value or {"tensor": [[1, 2]]}], request_id, **headers)
+        return call
 
-        class Direct:
-            accept = None
-            run = staticmethod(self.exchange.infer)
+    def infer_together(self, values, request_id: str = "id", **headers: int) -> list[Call]:
+        """Send requests within one turn of the loop; bytes as they are, all else as JSON."""
+        said = {
+            name.replace("_", "-").encode(): str(text).encode() for name, text in headers.items()
+        }
+        head = Head(b"POST", b"/", said, keep_alive=True)
+        calls = []
+        for number, value in enumerate(values):
+            name = request_id if len(values) == 1 else f"{request_id}-{number}"
+            body = value if isinstance(value, bytes) else json.dumps(value).encode()
+            calls.append(Call(Answers(), head, name, 1_700_000_000_123_456_789, body))
+
+        def answer(call: Call) -> None:
+            self.exchange.infer(Terms.of(said, b"", self.exchange.route), call)
+
+        self.do(lambda: [run(answer, call) for call in calls])
+        return calls
+
+    def release(self, label: str) -> None:
+        """Let a channel run what waits."""
+        self.do(self.channels[label].release)
+
+    def do(self, work: Callable[[], object]) -> None:
+        """Do something in the loop, and let happen what follows from it."""
 
         async def go() -> None:
-            run(Direct(), call)
+            work()
+            for _ in range(3):  # a group is made; answered; logged and shown to the challengers
+                await asyncio.sleep(0)
 
         self.within(go())
-        return call
 
     def wait_answered(self, call: Call) -> None:
         async def wait() -> None:
@@ -86,7 +101,8 @@ class Desk:
         self.within(wait())
 
     def status(self, label: str) -> dict[str, int]:
-        return {name: count for name, count in self.tallies[label].to_json().items() if count}
+        counts = self.tallies[label].to_json()
+        return {status: counts[status] for status in (*Status,) if counts[status]}
 
 
 def status_of(call: Call) -> int:

@@ -219,12 +219,14 @@ def test_what_is_not_arrow_is_malformed(body):
 
 MUTATING = """
 import pickle, random, sys
+import orjson
 sys.modules["pandas"] = None  # as in a server's front
 from gnomon.core.errors import InputMismatch, MalformedRequest
 from gnomon.front import codecs
 from gnomon.front.codecs import Result
 
 bodies, result = pickle.load(sys.stdin.buffer)
+NUMPY = orjson.OPT_SERIALIZE_NUMPY
 chance = random.Random(int(sys.argv[1]))
 
 
@@ -232,6 +234,8 @@ def use(body):
     document = codecs.read(body, None)
     for name in document.columns:
         document.columns.loggable(name)
+        orjson.dumps([document.original()[name], document.cells(name)], option=NUMPY)
+        document.arrow(name)[0].validate(full=True)
     return document
 
 

@@ -13,46 +13,93 @@ from hypothesis import strategies as st
 
 from gnomon.core import limits
 from gnomon.core.frames import Frame, Kind
-from gnomon.front.batches import Run, gather, join, split
+from gnomon.core.inference import Observation
+from gnomon.front.batches import Batch, Run, gather, join, split
+from gnomon.front.outcomes import not_run
 from tests.front.conftest import FrontServer
 from tests.front.models import challenger, champion, route
 from tests.front.stub_host import doubles, fails
 from tests.waiting import until
 
 
-class Nobody:
-    def ended(self, tag, observation):
-        raise AssertionError("nobody is told")
+class Noted:
+    """Notes what became of each request."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[range, Observation]] = []
+
+    def ended(self, tag, positions, observation):
+        self.seen.append((positions, observation))
 
 
-def run(*arrays: np.ndarray) -> Run:
-    return Run(arrays, 1.0, Nobody(), 0)
+def run(*arrays: np.ndarray, rows: list[int] | None = None) -> Run:
+    rows = rows or [len(arrays[0])]
+    return Run(arrays, range(len(rows)), rows, deadline=1.0, receiver=Noted(), tag=0)
 
 
-ROWS = st.lists(st.integers(0, 5), min_size=1, max_size=12)
+ROWS = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=6), min_size=1, max_size=8)
 WIDTHS = st.lists(st.sampled_from([1, 2]), min_size=1, max_size=12)
+
+
+def runs_of(sizes: list[list[int]]) -> list[Run]:
+    """Return runs of several requests each, whose values are all different."""
+    first, runs = 0, []
+    for rows in sizes:
+        values = np.arange(first, first + sum(rows) * 2, dtype=np.float32)
+        runs.append(run(values.reshape(-1, 2), rows=rows))
+        first += sum(rows) * 2
+    return runs
+
+
+def requests_of(runs: list[Run]) -> list[list[list[float]]]:
+    """Return the rows of each request."""
+    return [
+        each.part(index, index + 1).tensors[0].tolist()
+        for each in runs
+        for index in range(len(each))
+    ]
 
 
 @given(ROWS, st.integers(1, 12))
 def test_any_split_of_rows_into_requests_gives_each_its_own(sizes, rows_max):
-    # Given requests of different sizes whose values are all different
-    first, waiting = 0, deque()
-    for size in sizes:
-        values = np.arange(first, first + size * 2, dtype=np.float32).reshape(size, 2)
-        waiting.append(run(values))
-        first += size * 2
-    expected = [request.tensors[0] * 2 for request in waiting]
+    waiting = deque(runs_of(sizes))
+    expected = requests_of(list(waiting))
     # When they are run in batches
     got = []
     while waiting:
         runs = gather(waiting, rows_max=rows_max, bytes_max=10_000)
-        assert len(runs) == 1 or sum(request.rows for request in runs) <= rows_max
+        assert sum(map(len, runs)) == 1 or sum(each.height for each in runs) <= rows_max
         [inputs] = join(runs)
-        got += [outputs[0] for outputs in split((inputs * 2,), runs)]
-    # Then each has twice its own values, in its own shape
-    for mine, wanted in zip(got, expected, strict=True):
-        np.testing.assert_array_equal(mine, wanted)
-        assert mine.shape == wanted.shape
+        for each, outputs in zip(runs, split((inputs + 1,), runs), strict=True):
+            ends = np.cumsum(each.rows)[:-1]
+            got += [part.tolist() for part in np.split(outputs[0] - 1, ends)]
+    # Then each request has its own values, and none is lost
+    assert got == expected
+
+
+@given(ROWS)
+def test_the_halves_of_a_batch_have_all_its_requests_in_their_order(sizes):
+    batch = Batch(1, runs_of(sizes), 1.0)
+    expected = requests_of(batch.runs)
+    left, right = batch.halves()
+    assert requests_of(left) + requests_of(right) == expected
+    assert 0 <= sum(map(len, left)) - sum(map(len, right)) <= 1
+
+
+@given(ROWS)
+def test_single_requests_keep_their_places(sizes):
+    batch = Batch(1, runs_of(sizes), 1.0)
+    expected = requests_of(batch.runs)
+    singles = batch.singles()
+    assert requests_of(singles) == expected
+    places = [position for each in sizes for position in range(len(each))]
+    assert [single.positions[0] for single in singles] == places
+
+
+def test_who_was_told_is_in_no_half():
+    batch = Batch(1, runs_of([[1, 1], [1, 1]]), 1.0)
+    batch.runs[0].end(not_run(challenger("rf"), "gone"))
+    assert [sum(map(len, half)) for half in batch.halves()] == [1, 1]
 
 
 @given(WIDTHS)
@@ -60,13 +107,21 @@ def test_only_inputs_of_one_shape_go_together(widths):
     waiting = deque(run(np.zeros((1, width), np.float32)) for width in widths)
     while waiting:
         runs = gather(waiting, rows_max=100, bytes_max=10_000)
-        assert len({request.tensors[0].shape[1] for request in runs}) == 1
+        assert len({each.tensors[0].shape[1] for each in runs}) == 1
 
 
 def test_a_batch_is_bounded_in_bytes_and_one_large_request_goes_alone():
     waiting = deque(run(np.zeros((1, 100), np.float32)) for _ in range(10))
     assert len(gather(waiting, rows_max=100, bytes_max=1_000)) == 2
     assert len(gather(waiting, rows_max=100, bytes_max=100)) == 1
+
+
+def test_of_a_large_run_as_many_requests_go_as_fit():
+    waiting = deque([run(np.zeros((10, 100), np.float32), rows=[1] * 10)])
+    assert [len(each) for each in gather(waiting, rows_max=4, bytes_max=100_000)] == [4]
+    assert [len(each) for each in gather(waiting, rows_max=100, bytes_max=800)] == [2]
+    assert [len(each) for each in gather(waiting, rows_max=100, bytes_max=1)] == [1]
+    assert [len(each) for each in waiting] == [3]
 
 
 def test_several_inputs_and_outputs_stay_together():
@@ -87,6 +142,9 @@ def test_outputs_without_a_row_for_each_are_not_split():
     assert split((np.zeros((2, 1)),), runs) is not None
     assert split((np.zeros((1, 2)),), runs) is None
     assert split((np.array(1.0),), runs) is None
+    together = [run(np.zeros((2, 2)), rows=[1, 1])]
+    assert split((np.zeros((1, 2)),), together) is None
+    assert split((np.zeros((1, 2)),), [run(np.zeros((2, 2)))]) is not None  # one request's own
 
 
 def body(number: float) -> dict[str, object]:

@@ -8,6 +8,7 @@ import pytest
 
 from gnomon.core import limits
 from gnomon.core.frames import Frame, Kind
+from gnomon.core.inference import Status
 from gnomon.front.breaker import Breaker
 from tests.front.conftest import FrontServer
 from tests.front.models import challenger, champion, route
@@ -111,12 +112,12 @@ def test_a_challenger_that_fails_again_and_again_is_skipped_and_then_tried(shado
     assert statuses(server, 3, **WAIT) == ["skipped"] * 3
     assert time.monotonic() - started < 2.5
     assert len(host.questions) == asked
-    assert server.front.stats()["breakers"] == {challenger("rf").host: "open"}
+    assert server.front.stats()["models"]["7"]["rf"]["breaker"] == "open"
 
     # After the pause one run goes through; it succeeds, and all is as before
     host.answer = doubles
     until(lambda: statuses(server, 1, **WAIT) != ["skipped"])
-    until(lambda: server.front.stats()["breakers"] == {challenger("rf").host: "closed"})
+    until(lambda: server.front.stats()["models"]["7"]["rf"]["breaker"] == "closed")
     assert statuses(server, 2, **WAIT) == ["ok"] * 2
 
 
@@ -161,4 +162,5 @@ def test_every_request_of_a_challenger_is_accounted_for(shadowed, server):
     assert tally["ok"] == 3
     assert tally["error"] == limits.BREAKER_FAILURES
     assert tally["skipped"] >= 1
-    assert sum(tally.values()) == limits.BREAKER_FAILURES + 7
+    assert sum(tally[status] for status in Status) == limits.BREAKER_FAILURES + 7
+    assert tally["sampled"] == limits.BREAKER_FAILURES + 7

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import struct
 import threading
 import time
@@ -10,12 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gnomon.core import limits
-from gnomon.core.frames import HEADER, MAGIC, Frame, FrameError, Kind, encode
-from gnomon.front.link import Link
+from gnomon.core.frames import HEADER, MAGIC, Frame, Kind, encode
 from tests.front.conftest import FrontServer
 from tests.front.models import challenger, champion, route, spec
 from tests.front.stub_host import StubHost, doubles, fails, hangs
@@ -254,8 +250,8 @@ def test_tensors_that_fit_no_frame_are_413(server: FrontServer, monkeypatch):
     server.host(champion())
     server.route(route(champion()))
     server.wait_connected(champion().host)
-    monkeypatch.setattr(limits, "FRAME_BYTES_MAX", 1_000)
-    refused = server.infer({"tensor": [[1, 2]] * 1_000})
+    monkeypatch.setattr(limits, "FRAME_BYTES_MAX", 100_000)
+    refused = server.infer({"tensor": [[1, 2]] * 20_000})
     assert (refused.status, refused.json["error_code"]) == (413, "body_too_large")
     assert server.infer(BODY).status == 200
 
@@ -313,82 +309,3 @@ def test_a_host_that_fails_stays_connected(server: FrontServer):
     for _ in range(3):
         assert server.infer(BODY).status == 422
     assert len(host.connections) == 1
-
-
-# Whatever a host sends
-
-
-class Owner:
-    """Believes every frame."""
-
-    def __init__(self) -> None:
-        self.frames: list[Frame] = []
-        self.reasons: list[str] = []
-
-    def greeted(self, link: Link, uuid: str) -> None:
-        link.greeted = True
-
-    def received(self, frame: Frame) -> None:
-        self.frames.append(frame)
-        if frame.request == 13:
-            raise FrameError("unlucky")
-
-    def replies_read(self) -> None:
-        pass
-
-    def writable_again(self) -> None:
-        pass
-
-    def lost(self, link: Link, reason: str) -> None:
-        self.reasons.append(reason)
-
-
-class Wire(asyncio.Transport):
-    """Goes nowhere."""
-
-    def set_write_buffer_limits(self, high=None, low=None) -> None:
-        pass
-
-    def abort(self) -> None:
-        pass
-
-
-HELLO = encode(Frame(Kind.HELLO, text="u"))
-GOOD = encode(result(1, ones()))
-
-
-def linked(pieces: list[bytes]) -> Owner:
-    async def feed() -> Owner:
-        owner = Owner()
-        link = Link(owner)
-        link.connection_made(Wire())
-        for piece in pieces:
-            if not owner.reasons:
-                link.data_received(piece)
-        return owner
-
-    return asyncio.run(feed())
-
-
-@given(st.lists(st.integers(1, 40), max_size=30))
-def test_frames_are_read_however_they_are_cut(cuts: list[int]):
-    data, pieces = HELLO + GOOD * 5, []
-    for cut in cuts:
-        pieces.append(data[:cut])
-        data = data[cut:]
-    owner = linked([piece for piece in (*pieces, data) if piece])
-    assert owner.reasons == []
-    assert len(owner.frames) == 5
-
-
-@given(st.binary(max_size=300), st.booleans())
-def test_random_bytes_only_ever_drop_the_connection(data: bytes, greeted: bool):
-    linked([HELLO, data] if greeted else [data])
-
-
-@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=4))
-def test_mutated_frames_only_ever_drop_the_connection(changes: list[tuple[int, int]]):
-    frame = bytearray(GOOD)
-    for position, value in changes:
-        frame[position] = value
-    linked([HELLO, bytes(frame), GOOD])

@@ -27,13 +27,13 @@ def test_the_champions_answer_is_written_and_logged(desk):
     assert status_of(call) == 200
     assert outputs_of(call) == [{"Float": {"data": [2.0, 4.0], "dim": [1, 2], "v": 1}}]
     [entry] = desk.log.inferences()
-    assert entry.request_id == "id-1"
-    assert entry.time_us == 1_700_000_000_123_456
+    assert entry.request_ids == ["id-1"]
+    assert entry.times_us == [1_700_000_000_123_456]
     assert entry.route is desk.exchange.route
-    assert entry.rows == 1
+    assert entry.rows == [1]
     assert entry.inputs["tensor"].tolist() == [[1.0, 2.0]]
     assert entry.champion.outputs[0].tolist() == [[2.0, 4.0]]
-    assert entry.sampled == desk.exchange.route.challengers
+    assert entry.sampled == [0b1]
 
 
 def test_the_champion_is_fed_before_the_challengers(desk):
@@ -98,9 +98,9 @@ def test_challengers_are_not_fed_when_the_champion_could_not_be(desk):
 
 
 def test_a_champion_that_fails_later_leaves_no_observation_in_the_log(desk):
-    # Given a champion that still runs when its challenger has ended
+    # Given a champion that still runs when its challenger, which is waited for, has ended
     desk.channels["ccfraud"].holding = True
-    call = desk.infer()
+    call = desk.infer(x_gnomon_shadow_wait_ms=1_000)
     assert desk.status("rf") == {"ok": 1}
     # When it fails
     desk.channels["ccfraud"].lose_host()
@@ -128,9 +128,10 @@ def test_without_waiting_a_challenger_that_still_runs_is_pending(desk):
     # And its observation follows in the log when it ends, under the same id
     assert desk.log.observations() == []
     assert desk.status("rf") == {"pending": 1}
-    desk.channels["rf"].release()
+    desk.release("rf")
     [entry] = desk.log.observations()
-    assert (entry.request_id, entry.rows) == ("id-1", 1)
+    assert (entry.request_ids, entry.rows, entry.positions) == (["id-1"], [1], range(1))
+    assert entry.ticket is desk.log.inferences()[0].ticket
     assert entry.observation.status is Status.OK
     assert entry.observation.outputs[0].tolist() == [[2.0, 4.0]]
     assert desk.status("rf") == {"ok": 1}
@@ -138,9 +139,10 @@ def test_without_waiting_a_challenger_that_still_runs_is_pending(desk):
 
 def test_an_observation_is_never_logged_before_its_inference(desk):
     desk.channels["ccfraud"].holding = True
-    desk.infer()
+    desk.infer(x_gnomon_shadow_wait_ms=1_000)
+    assert len(desk.channels["rf"].runs) == 1
     assert desk.log.entries == []
-    desk.channels["ccfraud"].release()
+    desk.release("ccfraud")
     assert [type(entry) for entry in desk.log.entries] == [InferenceEntry, ObservationEntry]
 
 
@@ -255,7 +257,7 @@ def test_a_request_that_asks_waits_for_the_challengers(desk, body):
     call = desk.infer(body, x_gnomon_shadow_wait_ms=5_000)
     assert call.answer_bytes is None
     assert len(desk.log.inferences()) == 1
-    desk.channels["rf"].release()
+    desk.release("rf")
     [answer] = json_of(call)
     if isinstance(body, dict):
         assert answer["shadow_data"]["rf"] == answer["outputs"]
@@ -271,7 +273,7 @@ def test_past_its_wait_a_request_is_answered_with_pending(desk):
     desk.wait_answered(call)
     assert json_of(call)[0]["challengers"]["rf"]["status"] == "pending"
     before = call.answer_bytes
-    desk.channels["rf"].release()
+    desk.release("rf")
     assert call.answer_bytes is before
     assert len(desk.log.observations()) == 1
 
@@ -315,10 +317,11 @@ def test_a_challenger_has_twice_the_champions_time_and_five_seconds_at_least(
         channel.holding = True
     before = desk.loop.time()
     desk.infer(x_gnomon_timeout_ms=timeout_ms)
-    [(_, champions, _, _)] = desk.channels["ccfraud"]._held
-    [(_, challengers, _, _)] = desk.channels["rf"]._held
-    assert champions - before == pytest.approx(timeout_ms / 1_000, abs=0.5)
-    assert challengers - before == pytest.approx(patience_s, abs=0.5)
+    [champions] = desk.channels["ccfraud"]._held
+    assert champions.deadline - before == pytest.approx(timeout_ms / 1_000, abs=0.5)
+    desk.release("ccfraud")
+    [challengers] = desk.channels["rf"]._held
+    assert challengers.deadline - before == pytest.approx(patience_s, abs=0.5)
 
 
 def test_a_timeout_of_nothing_is_refused(desk):
@@ -331,10 +334,11 @@ def test_a_timeout_of_nothing_is_refused(desk):
 def test_an_answered_request_lets_go_of_its_caller_and_its_body(desk):
     desk.channels["rf"].holding = True
     desk.infer()
-    [(_, _, inference, _)] = desk.channels["rf"]._held
-    assert inference._call is None
-    assert inference._document is None
-    assert inference._inputs == {}
+    [run] = desk.channels["rf"]._held
+    assert run.receiver._members.take_calls(range(1)) == []
+    assert run.receiver._inputs.tensors == ()
+    assert run.receiver._inputs.columns is None
+    assert run.receiver._inputs.logged == {}
 
 
 def test_everything_sampled_is_accounted_for(desk):

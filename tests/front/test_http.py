@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import uuid
 
 import pytest
 
 from gnomon.core import limits
 from gnomon.core.frames import Frame
+from gnomon.front.calls import RequestIds
 from tests.front.models import champion, route
 from tests.front.stub_host import doubles
 from tests.front.wire import BODY, PATH, Client, assert_error, head
@@ -207,3 +209,13 @@ def test_request_ids_that_are_made_are_unique_and_sort_by_time(doubling, client)
     ]
     assert len(set(ids)) == 300
     assert [i[:13] for i in ids] == sorted(i[:13] for i in ids)
+
+
+def test_request_ids_are_uuids_that_sort_by_time_and_never_repeat():
+    ids = RequestIds()
+    made = [ids.next(time_ns) for time_ns in range(10**18, 10**18 + 5_000_000, 1_000)]
+    assert len(set(made)) == len(made)
+    assert made == sorted(made)
+    assert {uuid.UUID(text).version for text in made} == {7}
+    assert {uuid.UUID(text).variant for text in made} == {uuid.RFC_4122}
+    assert RequestIds().next(10**18) != ids.next(10**18)

@@ -70,7 +70,7 @@ def test_a_body_in_too_many_chunks_is_413(doubling, client):
 
 
 def test_bodies_are_bounded_together(doubling, monkeypatch):
-    monkeypatch.setattr(limits, "BODIES_BYTES_MAX", 100_000)
+    monkeypatch.setattr(limits, "HELD_BYTES_MAX", 100_000)
     # Given clients that hold back the last byte of their bodies
     clients = [Client(doubling.raw()) for _ in range(3)]
     for client in clients[:2]:

@@ -6,8 +6,9 @@ import pytest
 
 from gnomon.front import routes
 from tests.front.conftest import FrontServer
-from tests.front.models import TOKEN, champion, route
+from tests.front.models import TOKEN, challenger, champion, route
 from tests.front.wire import BODY, Client, head
+from tests.waiting import until
 
 INFER = "/v1/api/pipelines/infer/"
 
@@ -182,3 +183,24 @@ def test_bad_bodies_and_headers_get_a_clear_error(
     assert answer.headers["content-type"] == "application/json"
     assert 10 < len(answer.json["error"]) < 400
     assert doubling.infer(BODY).status == 200
+
+
+def test_ready_means_that_every_champion_has_its_host(doubling: FrontServer):
+    assert doubling.ask("GET", "/livez", authorization=None).status == 200
+    ready = doubling.ask("GET", "/readyz", authorization=None)
+    assert (ready.status, ready.json) == (200, {"status": "ready"})
+    # A challenger's host does not matter
+    doubling.route(route(champion(), challenger("rf")))
+    assert doubling.ask("GET", "/readyz", authorization=None).status == 200
+    # The champion's does
+    doubling.hosts[champion().host].kill()
+    until(lambda: not doubling.connected(champion().host))
+    lacking = doubling.ask("GET", "/readyz", authorization=None)
+    assert (lacking.status, lacking.headers["retry-after"]) == (503, "1")
+    assert lacking.json == {"status": "not ready", "reason": "1 champion without a host"}
+    assert doubling.ask("GET", "/livez", authorization=None).status == 200
+
+
+def test_before_the_first_routing_table_it_is_not_ready(server: FrontServer):
+    answer = server.ask("GET", "/readyz", authorization=None)
+    assert (answer.status, answer.json["reason"]) == (503, "waiting for the routing table")

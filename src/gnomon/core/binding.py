@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from gnomon.core.errors import InputMismatch
@@ -11,6 +11,7 @@ from gnomon.core.tensors import Array, conform
 
 TENSOR = "tensor"
 _COMPARED_MAX = 100
+_COMPARED_CHARS_MAX = 80
 
 
 def resolve(
@@ -43,7 +44,7 @@ def resolve(
             return (present[0],)
     missing = next(name for name in wanted if name not in present)
     shown = ", ".join(repr(name[:80]) for name in present[:10]) or "none"
-    near = _nearest(missing, [name for name in present if name not in wanted])
+    near = nearest(missing, [name for name in present if name not in wanted])
     hint = f" Did you mean {near[:80]!r}?" if near is not None else ""
     raise InputMismatch(
         f"{model}: input {missing!r} is missing; the request has the columns {shown}.{hint}",
@@ -53,11 +54,22 @@ def resolve(
     )
 
 
-def _nearest(name: str, candidates: list[str]) -> str | None:
-    """Return the candidate that looks most like `name`, whatever its case."""
-    by_lower = {candidate.lower(): candidate for candidate in candidates[:_COMPARED_MAX]}
-    near = get_close_matches(name.lower(), by_lower, n=1, cutoff=0.0)
+def nearest(name: str, candidates: Sequence[str]) -> str | None:
+    """Return the candidate that looks most like `name`, whatever its case; None if there is none.
+
+    Only the first of many are looked at, and the beginnings of long ones.
+    """
+    by_lower = {
+        candidate[:_COMPARED_CHARS_MAX].lower(): candidate
+        for candidate in candidates[:_COMPARED_MAX]
+    }
+    near = get_close_matches(name[:_COMPARED_CHARS_MAX].lower(), by_lower, n=1, cutoff=0.0)
     return by_lower[near[0]] if near else None
+
+
+def takes_rows(signature: Signature) -> bool:
+    """Say whether a model takes any number of rows: the first axis of an input is left open."""
+    return any(spec.shape and spec.shape[0] is None for spec in signature.inputs)
 
 
 def bind(

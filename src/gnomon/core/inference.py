@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -26,9 +26,11 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """What one model did with one request: its outputs, or why there are none.
+    """What one run of one model came to: its outputs, or why there are none.
 
-    The champion's observation becomes the answer; a challenger's is only ever shown and logged.
+    A run serves one request or several; the outputs of several hold their rows one after the
+    other. The champion's observation becomes the answers; a challenger's is only ever shown and
+    logged.
 
     Attributes:
         model: Which model version ran, and under which label.
@@ -55,37 +57,64 @@ class Observation:
         assert self.elapsed_ns >= 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InferenceEntry:
-    """What is logged with the answer.
+class Ticket:
+    """Where the log keeps an inference entry, so that observations of its requests find it.
 
     Attributes:
-        request_id: Of the request, unique per pipeline.
-        time_us: When the request arrived, microseconds since 1970.
-        route: The deployment and pipeline version that answered.
-        inputs: The request's columns as logged; those that feed a model have the type it
-            declares. The first axis is the row.
-        rows: Input rows.
-        champion: Always ok: a request without an answer is not an inference.
-        sampled: The challengers whose observation will follow.
+        number: Of the entry's first request; None until the log has written it. The log's own.
     """
 
-    request_id: str
-    time_us: int
+    __slots__ = ("number",)
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceEntry:
+    """The requests that the champion answered from one run, as logged with their answers.
+
+    Attributes:
+        request_ids: Of each request, unique per pipeline.
+        times_us: When each arrived, microseconds since 1970.
+        rows: Input rows of each.
+        route: The deployment and pipeline version that answered.
+        inputs: The requests' columns as logged, the rows of all requests one after the other;
+            those that feed a model have the type it declares. In an entry of one request the
+            first axis may be something else than the row.
+        champion: Always ok: a request without an answer is not an inference. Its outputs hold
+            rows as the inputs do.
+        sampled: For each request the challengers whose observation will follow, as bits: bit i
+            is `route.challengers[i]`.
+        ticket: Known to the observations that follow.
+    """
+
+    request_ids: Sequence[str]
+    times_us: Sequence[int]
+    rows: Sequence[int]
     route: Route
     inputs: Mapping[str, Array]
-    rows: int
     champion: Observation
-    sampled: tuple[ServedModel, ...]
+    sampled: Sequence[int]
+    ticket: Ticket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObservationEntry:
-    """What is logged when a challenger ends, under the request's id."""
+    """What one run of a challenger came to, for requests of one inference entry.
 
-    request_id: str
+    Attributes:
+        request_ids: Of each request.
+        rows: Input rows of each; the observation's outputs hold them one after the other.
+        ticket: Of the inference entry.
+        positions: Index of each request in the inference entry.
+    """
+
+    request_ids: Sequence[str]
+    rows: Sequence[int]
     route: Route
-    rows: int
+    ticket: Ticket
+    positions: Sequence[int]
     observation: Observation
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
+from math import hypot
 from typing import Any
 
 import numpy as np
@@ -129,6 +130,8 @@ def array_of(value: object, *, name: str) -> Array:
         raise _ragged(name) from error
     if kinds == {int} and array.dtype.kind not in "iu":
         array = _uint64(value, name)  # numpy makes floats of 0 beside 2^63
+    if len(kinds) > 1:
+        _check_rounded(array, value, name)
     if array.dtype.kind == "O" and kind is not str:
         raise _too_large(name)
     if kind is str and not _all_text(array):
@@ -147,6 +150,23 @@ def _uint64(value: object, name: str) -> Array:
         return np.array(value, dtype=np.uint64)
     except OverflowError:
         raise _too_large(name) from None
+
+
+def _check_rounded(array: Array, value: object, name: str) -> None:
+    """Refuse an integer that numpy has rounded because a float stands beside it."""
+    if not array.size or np.abs(array).max() < _EXACT_TO:
+        return
+    exact = np.array(value, dtype=object)
+    for before, after in zip(exact.flat, array.flat, strict=True):
+        if type(before) is int and int(after) != before:
+            raise InputMismatch(
+                f"Column {name!r} holds the integer {before}, which would be rounded, because "
+                "floats stand beside it.",
+                column=name,
+            )
+
+
+_EXACT_TO = 2.0**53  # every integer below is a float64 of its own
 
 
 def _too_large(name: str) -> InputMismatch:
@@ -239,39 +259,61 @@ def _unfit(name: str, model: str, expected: str, found: str, hint: str = "") -> 
     )
 
 
-def float32_rows(value: object, width: int) -> Array | None:
+def float32_rows(value: object, width: int, *, floats: int = -1) -> Array | None:
     """Turn rows of `width` floats into a float32 array in one pass: the commonest input by far.
+
+    Args:
+        floats: How many values there are, if each of them is known to be a float as it was sent;
+            negative: nothing is known, and they are looked at.
 
     Returns:
         What `array_of` and `conform` would give for an input of float32 [?, width], read-only;
         None where they have to decide, or to say what is wrong.
     """
-    if type(value) is not list or not 0 < len(value) <= _ONE_PASS_ROWS_MAX:
+    if type(value) is not list or not value or not width:
         return None
+    count = len(value) * width
     for row in value:
-        if type(row) is not list or len(row) != width or set(map(type, row)) != _FLOATS_ONLY:
+        if type(row) is not list or len(row) != width:
+            return None
+        if floats != count and (set(map(type, row)) != _FLOATS_ONLY or hypot(*row) >= INEXACT_FROM):
             return None
     try:
-        # Quicker than numpy for some rows, and it refuses a number too large for float32.
-        packed = _packer(len(value) * width).pack(*chain.from_iterable(value))
-    except OverflowError:
+        if count > _PACKED_VALUES_MAX:
+            return _float32(value)
+        # Quicker than numpy, and it refuses a number too large for float32.
+        packed = _packer(count).pack(*(value[0] if len(value) == 1 else chain.from_iterable(value)))
+    except (OverflowError, ValueError, TypeError, struct.error):
         return None
-    return np.frombuffer(packed, np.float32).reshape(len(value), width)
+    return np.ndarray((len(value), width), _FLOAT32, packed)
 
 
 _FLOATS_ONLY = {float}
-_ONE_PASS_ROWS_MAX = 64
+_FLOAT32 = np.dtype(np.float32)
+_PACKED_VALUES_MAX = 64 * limits.KIB
+# From here on a float may be an integer that its reader could not hold: no 64-bit type can.
+INEXACT_FROM = 2.0**63
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1_024)
 def _packer(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}f")  # "<": native packing would not see an overflow
+
+
+def _float32(rows: list[list[float]]) -> Array | None:
+    with np.errstate(over="ignore"):
+        array = np.array(rows, np.float32)
+    if array.ndim != 2 or not np.isfinite(array).all():
+        return None
+    array.flags.writeable = False
+    return array
 
 
 def conform(array: Array, spec: TensorSpec, *, name: str, model: str) -> Array:
     """Give `array` the type and shape of `spec`, or say what does not fit.
 
-    A column of plain values is taken for an input of shape [?, 1]: each row has one value.
+    A column of plain values is taken for an input of shape [?, 1]: each row has one value. A
+    single row is taken for an input that has no rows: its value is the whole tensor.
 
     Raises:
         InputMismatch: The type cannot be converted exactly, or the shape differs.
@@ -279,14 +321,18 @@ def conform(array: Array, spec: TensorSpec, *, name: str, model: str) -> Array:
     array = cast(array, spec.dtype, name=name, model=model)
     if array.ndim == 1 and len(spec.shape) == 2 and spec.shape[1] == 1:
         array = array.reshape(-1, 1)
+    has_rows = array.ndim == len(spec.shape) + 1 and spec.shape[:1] != (None,)
+    if has_rows and len(array) == 1:
+        array = array.reshape(array.shape[1:])
     fits = array.ndim == len(spec.shape) and all(
         wanted is None or wanted == size
         for wanted, size in zip(spec.shape, array.shape, strict=True)
     )
     if not fits:
+        hint = " It takes no rows: send each of them in a request of its own." if has_rows else ""
         raise InputMismatch(
             f"{model}: input {name!r} must have shape {_axes(spec.shape)}, "
-            f"got {_axes(array.shape)}.",
+            f"got {_axes(array.shape)}.{hint}",
             model=model,
             column=name,
             expected=_axes(spec.shape),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import json
 import logging
 import signal
@@ -15,14 +14,18 @@ from typing import Any
 import numpy as np
 
 from gnomon.core import limits
-from gnomon.core.frames import HEADER, Frame, Kind, decode, encode
+from gnomon.core.frames import Frame, Kind, decode, encode
 from gnomon.core.routing import Route, RoutingTable, ServedModel
 from gnomon.front import codecs
+from gnomon.front.accepting import Share
 from gnomon.front.channel import SocketChannel
+from gnomon.front.collector import Collector
 from gnomon.front.control import FrontLog, OrderServer
-from gnomon.front.exchange import Exchange, Tally
+from gnomon.front.exchange import Exchange
 from gnomon.front.http import HttpServer, HttpTimers
 from gnomon.front.routes import Router
+from gnomon.front.service import CHAMPION
+from gnomon.front.tallies import Tally
 
 _LOG = logging.getLogger("gnomon.front")
 
@@ -56,21 +59,25 @@ class Front:
         self._router = Router(allowed_hosts=allowed_hosts, version=version)
         self._http = HttpServer(self._router, timers=timers)
         self._orders = OrderServer(self, log)
+        self._collector = Collector()
         self._changing = asyncio.Lock()
         self._version: int | None = None
         self._exchanges: dict[int, Exchange] = {}
         self._channels: dict[str, SocketChannel] = {}
         self._retired: list[SocketChannel] = []
         self._tallies: dict[int, dict[str, Tally]] = {}
+        self._requests_of_old = 0  # of deployments that are routed no more
         self._sweeper: asyncio.TimerHandle | None = None
         self._sweep()
 
-    async def listen(self, listener: socket.socket, orders: Path) -> None:
-        """Take orders, and requests from a bound socket."""
+    async def listen(
+        self, listener: socket.socket, orders: Path, share: Share | None = None
+    ) -> None:
+        """Take orders, and requests from a bound socket; `share`: see `HttpServer.listen`."""
         _warm_up()
-        _tidy_heap()
+        self._collector.tidy()
         await self._orders.listen(orders)
-        await self._http.listen(listener)
+        await self._http.listen(listener, share)
 
     async def route(self, table: RoutingTable) -> int:
         """Route by `table`, if it is newer than the one in use.
@@ -93,36 +100,51 @@ class Front:
                     route, channels, tallies[route.deployment_id]
                 )
             self._router.use(table, exchanges.values())
+            self._http.forget_heads()
+            for exchange in self._exchanges.values():
+                exchange.start_groups()
             kept = set(channels.values())
             for channel in self._channels.values():
                 if channel not in kept:
                     self._retired.append(channel)
                     channel.retire()
+            gone = self._exchanges.keys() - exchanges.keys()
+            self._requests_of_old += sum(_requests(self._exchanges[each]) for each in gone)
             self._exchanges, self._channels, self._tallies = exchanges, channels, tallies
             self._version = table.version
             _LOG.info("routing table %d: %d routes", table.version, len(table.routes))
-        _tidy_heap()
+        self._collector.tidy()
         return table.version
 
     def stats(self) -> dict[str, Any]:
         """Return what `client.FrontClient.stats` says."""
         return {
             "connected": {name: channel.connected for name, channel in self._channels.items()},
-            "breakers": {
-                name: channel.breaker.state
-                for name, channel in self._channels.items()
-                if channel.model.role == "challenger"
-            },
-            "requests": self._router.requests,
+            "requests": self._requests_of_old + sum(map(_requests, self._exchanges.values())),
             "log": self._log.stats(),
+            "gc": self._collector.to_json(),
             "models": {
-                str(deployment_id): {label: tally.to_json() for label, tally in tallies.items()}
-                for deployment_id, tallies in self._tallies.items()
+                str(deployment_id): {
+                    model.label: self._model_stats(model, tally)
+                    for model, tally in zip(
+                        exchange.route.models(), exchange.service.tallies, strict=True
+                    )
+                }
+                for deployment_id, exchange in self._exchanges.items()
             },
+        }
+
+    def _model_stats(self, model: ServedModel, tally: Tally) -> dict[str, Any]:
+        channel = self._channels[model.host]
+        return {
+            **tally.to_json(),
+            "breaker": channel.breaker.state if model.role == "challenger" else None,
+            "connected": channel.connected,
         }
 
     async def stop(self, timeout_s: float = limits.DRAIN_TIMEOUT_S) -> None:
         """Answer what was received, let challengers finish for a moment, then end."""
+        self._router.is_draining = True
         await self._http.drain(timeout_s)
         channels = [*self._channels.values(), *self._retired]
         end = self._loop.time() + limits.CHALLENGERS_DRAIN_S
@@ -133,6 +155,7 @@ class Front:
             channel.close()
         if self._sweeper is not None:
             self._sweeper.cancel()
+        self._collector.close()
 
     def _channels_for(self, table: RoutingTable) -> dict[str, SocketChannel]:
         channels = {}
@@ -162,7 +185,7 @@ class Front:
     ) -> Exchange:
         old = self._exchanges.get(route.deployment_id)
         used = tuple(channels[model.host] for model in route.models())
-        if old is not None and old.route == route and old.channels == used:
+        if old is not None and old.route == route and old.service.channels == used:
             return old
         return Exchange(route, channels=channels, tallies=tallies, log=self._log)
 
@@ -173,6 +196,10 @@ class Front:
         if self._retired:
             self._retired = [channel for channel in self._retired if not channel.closed]
         self._sweeper = self._loop.call_later(limits.DEADLINE_SWEEP_S, self._sweep)
+
+
+def _requests(exchange: Exchange) -> int:
+    return exchange.service.tallies[CHAMPION].sampled
 
 
 async def run(
@@ -187,6 +214,7 @@ async def run(
     version: str,
     replace_host: Callable[[str], None] = lambda _: None,
     on_ready: Callable[[], None] = lambda: None,
+    share: Share | None = None,
 ) -> None:
     """Be front `front_index` until SIGTERM or SIGINT; a second one ends the draining.
 
@@ -196,8 +224,8 @@ async def run(
         routing_file: The last routing table; may be missing.
         replace_host: See `Front`.
         on_ready: Called when requests are answered.
+        share: With which other fronts that listen at the same socket; None: with none.
     """
-    gc.set_threshold(10_000, 20, 100)  # full collections are for `_tidy_heap`
     front = Front(
         hosts_directory=hosts_directory,
         log=log,
@@ -216,7 +244,7 @@ async def run(
     table = _read_table(routing_file)
     if table is not None:
         await front.route(table)
-    await front.listen(tcp_socket, order_socket_path)
+    await front.listen(tcp_socket, order_socket_path, share)
     _LOG.info("front %d is ready", front_index)
     on_ready()
     await stopping.wait()
@@ -261,17 +289,6 @@ async def _connect(channels: list[SocketChannel]) -> None:
 
 def _warm_up() -> None:
     """Do once what every request does, so that the first one waits for no import."""
-    frame = encode(Frame(Kind.RUN, 1, 1, (np.zeros((1, 1), "float32"),)))
-    decode(frame[: HEADER.size], frame[HEADER.size :])
+    decode(encode(Frame(Kind.RUN, 1, 1, (np.zeros((1, 1), "float32"),))))
     for body in (b'{"tensor": [[1.0]]}', b'[{"tensor": [1.0]}]'):
         codecs.read(body, None).columns["tensor"]
-
-
-def _tidy_heap() -> None:
-    """Collect what is garbage, and keep what is left out of later collections.
-
-    Without it collections of the oldest generation stop the loop for 40 ms.
-    """
-    gc.unfreeze()
-    gc.collect()
-    gc.freeze()

@@ -13,51 +13,18 @@ from collections import deque
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import Protocol
 
 from gnomon.core import errors, limits
-from gnomon.core.frames import Frame, FrameError, Kind, encode
+from gnomon.core.frames import Frame, FrameError, Kind
 from gnomon.core.inference import Observation, Status
 from gnomon.core.routing import ServedModel
-from gnomon.core.tensors import Array
-from gnomon.front.batches import Batch, Receiver, Run, gather, join, split, tell
+from gnomon.front.batches import Batch, Run, gather, join, split
 from gnomon.front.breaker import Breaker
 from gnomon.front.dialing import Dialer
 from gnomon.front.link import Link
 from gnomon.front.outcomes import check_outputs, code_of, failed, not_run
 
 _LOG = logging.getLogger("gnomon.front.channel")
-
-
-class Channel(Protocol):
-    """Runs requests on one model, in the order they come, within their deadlines.
-
-    Every `submit` is followed by exactly one `ended`, whatever happens; it may come before
-    `submit` returns.
-    """
-
-    model: ServedModel
-
-    @property
-    def connected(self) -> bool:
-        """Say whether the model's host is there."""
-
-    @property
-    def trusted(self) -> bool:
-        """Say whether an answer may be waited for: the model has not failed again and again."""
-
-    def submit(
-        self, tensors: tuple[Array, ...], deadline: float, receiver: Receiver, tag: int
-    ) -> None:
-        """Run the model.
-
-        Args:
-            tensors: One array per input, as the signature declares them.
-            deadline: Loop time after which the run is given up.
-            receiver: Told how it ended: ok; dropped, when the queue is full; timeout; error;
-                skipped, when the breaker of a challenger is open.
-            tag: Handed back to the receiver.
-        """
 
 
 class SocketChannel:
@@ -94,7 +61,7 @@ class SocketChannel:
         self._rows_max = limits.BATCH_ROWS_MAX  # smaller while batches fail
         self.breaker = Breaker(inf if champion else limits.BREAKER_FAILURES)
         self._pump_due = False
-        self._count = 0  # of runs, wherever they are
+        self._count = 0  # of requests, wherever they are
         self._bytes = 0
         self._number = 0
         self._next_deadline = inf
@@ -126,26 +93,32 @@ class SocketChannel:
         """Say whether the breaker is closed."""
         return self.breaker.state == "closed"
 
+    @property
+    def room(self) -> int:
+        """Return how many more requests it takes."""
+        return self._requests_max - self._count
+
     async def wait_connected(self) -> None:
         """Wait until the host is there."""
         await self._connected.wait()
 
-    def submit(
-        self, tensors: tuple[Array, ...], deadline: float, receiver: Receiver, tag: int
-    ) -> None:
-        """Run the model; see `Channel`."""
+    def submit(self, run: Run) -> None:
+        """Run the model; see `service.Channel`."""
         refusal = self._refusal()
         if refusal is not None:
-            tell(receiver, tag, refusal)
+            run.end(refusal)
             return
-        run = Run(tensors, deadline, receiver, tag)
-        if self._count and self._bytes + run.bytes > self._bytes_max:
-            run.end(self._dropped())
-            return
-        self._count += 1
+        bytes_left = self._bytes_max - self._bytes if self._count else run.bytes
+        room = run.fitting(self.room, bytes_left)
+        if room < len(run):
+            run.part(room, len(run)).end(self._dropped())
+            if room == 0:
+                return
+            run = run.part(0, room)
+        self._count += len(run)
         self._bytes += run.bytes
-        if deadline < self._next_deadline:
-            self._next_deadline = deadline
+        if run.deadline < self._next_deadline:
+            self._next_deadline = run.deadline
         self._waiting.append(run)
         self._pump_soon()
 
@@ -153,8 +126,6 @@ class SocketChannel:
         """Return why nothing can be run now; None if it can."""
         if not self.connected:
             return not_run(self.model, "its host is not running; try again shortly.")
-        if self._count >= self._requests_max:
-            return self._dropped()
         if self.breaker.allows(self._loop.time()):
             return None
         left_s = self.breaker.pause_left_s(self._loop.time())
@@ -214,7 +185,7 @@ class SocketChannel:
 
     def _forget(self, run: Run) -> None:
         """Count a run no more: it is neither at the host nor waits."""
-        self._count -= 1
+        self._count -= len(run)
         self._bytes -= run.bytes
 
     def _pump_soon(self) -> None:
@@ -237,7 +208,11 @@ class SocketChannel:
         if self._again:
             return self._again.popleft()
         if not self._takes_batches:
-            return [self._waiting.popleft()]
+            run = self._waiting.popleft()
+            if len(run) > 1:
+                self._waiting.appendleft(run.part(1, len(run)))
+                run = run.part(0, 1)
+            return [run]
         return gather(self._waiting, rows_max=self._rows_max, bytes_max=limits.BATCH_BYTES_MAX)
 
     def _in_time(self, runs: list[Run]) -> list[Run]:
@@ -256,7 +231,7 @@ class SocketChannel:
         # The latest deadline: a run that is late must not take the others with it.
         deadline = max([run.deadline for run in runs])
         try:
-            frame = encode(Frame(Kind.RUN, self._number, int(deadline * 1e9), join(runs)))
+            link.run(self._number, int(deadline * 1e9), join(runs))
         except FrameError as error:
             for run in runs:
                 self._forget(run)
@@ -264,7 +239,6 @@ class SocketChannel:
                 run.end(not_run(self.model, text, error=errors.BodyTooLarge))
             return
         self._batch = Batch(self._number, runs, deadline + limits.REPLACE_AFTER_DEADLINE_S)
-        link.write(frame)
 
     # What the link calls
 
@@ -330,7 +304,8 @@ class SocketChannel:
         if parts is None:
             # Its first axis is not the row, whatever it declares: each request by itself from now.
             self._takes_batches = False
-            self._again.extend([run] for run in batch.runs)
+            self._again.extend([run] for run in batch.singles())
+            self._forget_ended(batch)
             return
         self._rows_max = min(2 * self._rows_max, limits.BATCH_ROWS_MAX)
         time_us = time.time_ns() // 1000
@@ -348,7 +323,7 @@ class SocketChannel:
     def _fail(self, batch: Batch, frame: Frame) -> None:
         if code_of(frame) != errors.ModelFailed.code:
             self._note_failure(batch)
-        elif len(batch.runs) > 1:
+        elif len(batch) > 1:
             self._halve(batch)
             return
         elif not batch.failed:
@@ -364,10 +339,14 @@ class SocketChannel:
         smaller, and larger again after one that went well.
         """
         self._rows_max = max(1, self._rows_max // 2)
+        self._forget_ended(batch)
+        self._again.extendleft(part for part in reversed(batch.halves()) if part)
+
+    def _forget_ended(self, batch: Batch) -> None:
+        """Forget the runs of a batch that was given up; the others run again."""
         for run in batch.runs:
             if run.receiver is None:
                 self._forget(run)
-        self._again.extendleft(part for part in reversed(batch.halves()) if part)
 
     def _time_out(self, run: Run) -> None:
         text, error = "no answer within the deadline.", errors.InferenceTimeout

@@ -38,8 +38,11 @@ class FrontClient:
         Returns:
             connected: Host name to whether the front has its connection.
             requests: Inference requests so far.
-            log: Entries appended, dropped, uncommitted.
-            models: Deployment id to label to the number of runs by status.
+            log: Requests and observations appended, dropped, uncommitted.
+            models: Deployment id to label to what became of the requests: `sampled`, the number
+                by status, the quantiles `p50_ms` and `p99_ms` of the latest (of the champion from
+                arrival to answer, of a challenger of its runs), the state of its `breaker` (None:
+                the champion), and whether its host is `connected`.
         """
         return self._call({"op": "stats"})
 

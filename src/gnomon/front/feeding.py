@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 from gnomon.core.binding import bind, refuse_unknown, resolve
 from gnomon.core.errors import InputMismatch
 from gnomon.core.routing import Route, ServedModel
-from gnomon.core.tensors import Array, TensorSpec, cast, widest
-from gnomon.front.codecs.columns import Columns
+from gnomon.core.tensors import Array, TensorSpec, cast, float32_rows, widest
+from gnomon.front.codecs.columns import Columns, JsonColumns
 
 _PLANS_MAX = 64  # callers of one route send few different sets of columns
 
@@ -58,6 +59,7 @@ class Feeding:
         self._challengers = tuple(str(model) for model in route.challengers)
         self._float32_width = _float32_width(route.champion)
         self._plans: dict[tuple[bool, tuple[str, ...]], Plan] = {}
+        self._float_rows_plans: dict[str, Plan | None] = {}
 
     def plan(self, columns: Columns, *, strict: bool) -> Plan:
         """Return how to feed these columns.
@@ -77,6 +79,42 @@ class Feeding:
             self._plans[key] = plan
         return plan
 
+    def float_rows_plan(self, column: str) -> Plan | None:
+        """Return how to feed requests whose only column has rows of floats, if `float_rows` can.
+
+        That is so where all that the champion takes is such rows, and the log keeps them as the
+        champion gets them.
+        """
+        try:
+            return self._float_rows_plans[column]
+        except KeyError:
+            plan = self._make_float_rows_plan(column)
+        if len(self._float_rows_plans) >= _PLANS_MAX:
+            self._float_rows_plans.clear()
+        self._float_rows_plans[column] = plan
+        return plan
+
+    def _make_float_rows_plan(self, column: str) -> Plan | None:
+        if self._float32_width is None:
+            return None
+        try:
+            plan = self._make_plan(JsonColumns({column: []}, b""), strict=True)
+        except InputMismatch:
+            return None
+        return plan if [logged.reused for logged in plan.logged] == [True] else None
+
+    def float_rows(self, rows: list[Any], floats: int) -> Array | None:
+        """Return the rows of requests fed by `float_rows_plan` as the champion's input.
+
+        Args:
+            floats: How many values are floats for certain.
+
+        Returns:
+            None if they are not all rows of floats that fit.
+        """
+        assert self._float32_width is not None
+        return float32_rows(rows, self._float32_width, floats=floats)
+
     def champion(self, columns: Columns, plan: Plan) -> tuple[Array, ...]:
         """Return the champion's inputs.
 
@@ -91,9 +129,12 @@ class Feeding:
         return bind(columns, signature, plan.champion, model=self._champion)
 
     def challenger(
-        self, index: int, columns: Columns, plan: Plan, champion: tuple[Array, ...]
+        self, index: int, columns: Columns | None, plan: Plan, champion: tuple[Array, ...]
     ) -> tuple[Array, ...]:
         """Return a challenger's inputs.
+
+        Args:
+            columns: None only where every challenger takes exactly the champion's arrays.
 
         Raises:
             InputMismatch: A column is missing or does not fit.
@@ -103,6 +144,7 @@ class Feeding:
             raise InputMismatch(fields)
         if plan.alike[index]:
             return champion
+        assert columns is not None
         signature = self._route.challengers[index].signature
         return bind(columns, signature, fields, model=self._challengers[index])
 

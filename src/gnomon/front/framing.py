@@ -7,8 +7,8 @@ from typing import Protocol
 from httptools import HttpRequestParser
 
 from gnomon.core import limits
-from gnomon.core.errors import BodyTooLarge, MalformedRequest
-from gnomon.front.calls import Refused
+from gnomon.core.errors import BodyTooLarge, MalformedRequest, Overloaded
+from gnomon.front.calls import Head, Refused
 
 
 class BodyCallbacks(Protocol):
@@ -37,6 +37,14 @@ class _Body:
         self.on_message_complete = callbacks.on_message_complete
 
 
+def keeps_alive(parser: HttpRequestParser, headers: dict[bytes, bytes]) -> bool:
+    """Say whether another request may follow the one whose head has been parsed."""
+    if parser.get_method() == b"CONNECT":  # what follows is no request (RFC 9110, section 9.3.6)
+        return False
+    options = headers.get(b"connection", b"").lower().split(b",")
+    return parser.should_keep_alive() and b"close" not in map(bytes.strip, options)
+
+
 def check_framing(headers: dict[bytes, bytes], *, http_10: bool) -> None:
     """Raise MalformedRequest if it is not certain where the body ends."""
     encoding = headers.get(b"transfer-encoding")
@@ -46,6 +54,12 @@ def check_framing(headers: dict[bytes, bytes], *, http_10: bool) -> None:
         raise MalformedRequest("Content-Length and Transfer-Encoding exclude each other.")
     if http_10 or encoding.lower() != b"chunked":
         raise MalformedRequest("Of all transfer encodings only 'chunked' is taken, in HTTP/1.1.")
+
+
+def check_expectation(expectation: bytes) -> None:
+    """Raise Refused if an Expect header asks for what is not done here."""
+    if expectation != b"100-continue":
+        raise Refused(417, "Of all expectations only 100-continue is met.")
 
 
 def head_too_large() -> Refused:
@@ -61,3 +75,22 @@ def body_too_large() -> BodyTooLarge:
     return BodyTooLarge(
         f"The body has more than {limits.INFER_BODY_BYTES_MAX} bytes. Send fewer rows at a time."
     )
+
+
+def too_many_connections() -> Refused:
+    """Return the refusal of one connection more."""
+    return Refused(503, "Too many connections.", {"Retry-After": str(limits.RETRY_AFTER_S)})
+
+
+def bodies_too_large() -> Overloaded:
+    """Return the refusal of a body for which there is no room now."""
+    return Overloaded("Too many bytes of request bodies are under way; try again.")
+
+
+# What makes a request more than its head and a body of Content-Length bytes, or unlike all others.
+_UNREPEATABLE = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"x-gnomon-request-id"})
+
+
+def is_repeatable(head: Head) -> bool:
+    """Say whether requests with the same bytes before the body can be taken unparsed."""
+    return head.keep_alive and not head.http_10 and head.headers.keys().isdisjoint(_UNREPEATABLE)

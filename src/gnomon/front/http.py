@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 from email.utils import formatdate
 
+from gnomon.core import limits
+from gnomon.front.accepting import Acceptor, Share
 from gnomon.front.calls import Handler
 from gnomon.front.connection import HttpConnection
 from gnomon.front.port import HttpTimers, Port
@@ -24,7 +27,7 @@ class HttpServer:
     def __init__(self, handler: Handler, *, timers: HttpTimers | None = None) -> None:
         self._loop = asyncio.get_running_loop()
         self._port = Port(handler=handler, timers=timers or HttpTimers(), now=self._loop.time())
-        self._listener: asyncio.Server | None = None
+        self._listener: asyncio.Server | Acceptor | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -32,36 +35,59 @@ class HttpServer:
         """Return how many clients are connected."""
         return len(self._port.connections)
 
-    async def listen(self, listener: socket.socket) -> None:
-        """Take connections from a bound socket."""
+    def forget_heads(self) -> None:
+        """Ask the handler again about every head: what it accepts has changed."""
+        self._port.forget_heads()
+
+    async def listen(self, listener: socket.socket, share: Share | None = None) -> None:
+        """Take connections from a bound socket.
+
+        Args:
+            share: With which other fronts that listen at it; None: with none.
+        """
         self._sweep()
-        self._listener = await self._loop.create_server(
-            lambda: HttpConnection(self._port), sock=listener, backlog=1024
-        )
+        if share is None:
+            self._listener = await self._loop.create_server(
+                self._connected, sock=listener, backlog=limits.LISTEN_BACKLOG
+            )
+        else:
+            self._listener = Acceptor(listener, self._connected, lambda: self.connections, share)
 
     async def drain(self, timeout_s: float) -> None:
-        """Take no new connection, answer what has been received, close; after `timeout_s` all."""
+        """Answer what has been received and close each connection; after `timeout_s` all of them.
+
+        While there are callers, who comes back within a moment is answered too: one whose
+        connection was closed under him has no other place to go to yet.
+        """
         port = self._port
         port.draining = True
-        if self._listener is not None:
-            self._listener.close()
         for connection in list(port.connections):
             connection.drain()
-        port.empty.clear()
-        if port.connections:
-            try:
-                await asyncio.wait_for(port.empty.wait(), timeout_s)
-            except TimeoutError:
-                for connection in list(port.connections):
-                    connection.abort()
+        await self._wait_empty(min(timeout_s, port.timers.drain_grace_s))
+        if self._listener is not None:
+            self._listener.close()
+        if not await self._wait_empty(timeout_s):
+            for connection in list(port.connections):
+                connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
+
+    async def _wait_empty(self, timeout_s: float) -> bool:
+        """Wait until there is no connection; false if that takes longer."""
+        self._port.empty.clear()
+        if self._port.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._port.empty.wait(), timeout_s)
+        return not self._port.connections
+
+    def _connected(self) -> HttpConnection:
+        return HttpConnection(self._port)
 
     def _sweep(self) -> None:
         port = self._port
         port.now = self._loop.time()
         port.date_line = f"Date: {formatdate(usegmt=True)}\r\n".encode()
         for connection in list(port.connections):
-            if connection.deadline <= port.now or connection.write_deadline <= port.now:
+            if connection.is_late(port.now):
                 connection.expire()
         self._sweeper = self._loop.call_later(port.timers.sweep_s, self._sweep)

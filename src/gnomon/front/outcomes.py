@@ -58,6 +58,17 @@ def failed(model: ServedModel, frame: Frame) -> Observation:
     )
 
 
+def misfit(model: ServedModel, error: errors.InputMismatch) -> Observation:
+    """Return the observation of a challenger that takes something else than what came."""
+    return Observation(
+        model=model,
+        status=Status.SCHEMA,
+        error=error.message,
+        time_us=time.time_ns() // 1000,
+        code=error.code,
+    )
+
+
 def not_run(
     model: ServedModel,
     text: str,

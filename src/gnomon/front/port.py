@@ -7,18 +7,15 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from gnomon.core import limits
-from gnomon.front.calls import Handler, RequestIds
+from gnomon.front.calls import Handler, Head, RequestIds
+from gnomon.front.framing import is_repeatable
 
 
 class Connected(Protocol):
-    """One connection, as its port sees it.
+    """One connection, as its port sees it."""
 
-    Attributes:
-        deadline: Loop time at which `expire` is due; likewise `write_deadline`.
-    """
-
-    deadline: float
-    write_deadline: float
+    def is_late(self, now: float) -> bool:
+        """Say whether `expire` is due."""
 
     def expire(self) -> None:
         """End what has taken too long."""
@@ -38,6 +35,7 @@ class HttpTimers:
     body_stall_s: float = limits.BODY_STALL_TIMEOUT_S
     keep_alive_s: float = limits.KEEP_ALIVE_S
     linger_s: float = limits.LINGER_S
+    drain_grace_s: float = limits.DRAIN_GRACE_S
     sweep_s: float = 1.0
 
 
@@ -48,8 +46,13 @@ class Port:
     Attributes:
         now: The loop's time at the last sweep: exact enough for timers of seconds.
         date_line: The Date header as a line, as of the last sweep.
-        draining: No further request is taken.
-        bodies_bytes: Sum of the request bodies in memory.
+        draining: After the answers that are due the connections are closed.
+        held_bytes: Of the request bodies in memory, and of the answers not yet taken.
+        calls: Requests that have been received and have no answer yet.
+        refused: Those of them that will be refused.
+        heads: What the handler accepted, by the bytes of the head: a client says the same again
+            and again, and what was parsed and looked at once need not be again.
+        heads_forgotten: How often they were forgotten.
         empty: Set when the last connection has ended.
     """
 
@@ -58,7 +61,40 @@ class Port:
     now: float
     date_line: bytes = b""
     draining: bool = False
-    bodies_bytes: int = 0
+    held_bytes: int = 0
+    calls: int = 0
+    refused: int = 0
+    heads: dict[bytes, Head] = field(default_factory=dict)
+    heads_forgotten: int = 0
     connections: set[Connected] = field(default_factory=set)
     empty: asyncio.Event = field(default_factory=asyncio.Event)
     request_ids: RequestIds = field(default_factory=RequestIds)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Say whether more requests wait than may."""
+        return self.calls - self.refused > limits.REQUESTS_WAITING_MAX
+
+    def remember(self, data: bytes, head_end: int, head: Head | None) -> None:
+        """Keep a head that was accepted, if it and its body are all that came at once.
+
+        Args:
+            data: What the parser took for exactly one request.
+            head_end: Behind its first empty line; 0 if the request began before `data`. It ends
+                with `data`: where the body is as long as what is left, this is where the head
+                ended, wherever else in `data` an empty line may stand.
+            head: What was accepted; None if it was refused.
+        """
+        if head is None or not head_end or len(data) != head_end + head.body_bytes:
+            return
+        if not is_repeatable(head):
+            return
+        if len(self.heads) >= limits.HEADS_KEPT_MAX:
+            self.heads.clear()
+        if head_end <= limits.HEAD_BYTES_KEPT_MAX:
+            self.heads[data[:head_end]] = head
+
+    def forget_heads(self) -> None:
+        """Look at every head anew from now on."""
+        self.heads.clear()
+        self.heads_forgotten += 1

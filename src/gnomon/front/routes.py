@@ -1,6 +1,7 @@
 """The routes of the data plane, all on this page: which requests are taken, and who answers.
 
-GET, HEAD /v1/health                                                  no token
+GET, HEAD /v1/health, /livez                                              no token
+GET, HEAD /readyz                                                         no token
 POST      /v1/api/pipelines/infer/{pipeline}-{deployment id}              right: infer
 POST      /v1/api/pipelines/infer/{pipeline}-{deployment id}/{pipeline}   right: infer
 """
@@ -8,22 +9,28 @@ POST      /v1/api/pipelines/infer/{pipeline}-{deployment id}/{pipeline}   right:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from urllib.parse import unquote
 
 import orjson
 from httptools import HttpParserInvalidURLError, parse_url
 
+from gnomon.core import limits
 from gnomon.core.access import Caller, Right, authenticate, bearer_token
 from gnomon.core.errors import HostUnavailable, NotDeployed, NotFound
 from gnomon.core.routing import Route, RoutingTable
-from gnomon.front.calls import Call, Refused
+from gnomon.front.calls import Answerer, Call, Head, Refused
 from gnomon.front.exchange import Exchange
+from gnomon.front.terms import Terms
 from gnomon.http_access import check_host, check_origin
 
 HEALTH = b"/v1/health"
+LIVE = b"/livez"
+READY = b"/readyz"
 INFER = b"/v1/api/pipelines/infer/"
 
 _CALLERS_MAX = 1_024
+_RETRY = b"Retry-After: %d\r\n" % limits.RETRY_AFTER_S
 
 
 class Router:
@@ -32,6 +39,9 @@ class Router:
     Args:
         allowed_hosts: Host headers that name this server.
         version: Of gnomon, shown by the health route.
+
+    Attributes:
+        is_draining: Said by the route that tells whether this front is ready.
     """
 
     def __init__(self, *, allowed_hosts: frozenset[str], version: str) -> None:
@@ -41,7 +51,7 @@ class Router:
         self._table: RoutingTable | None = None
         self._exchanges: Mapping[bytes, Exchange] = {}
         self._callers: dict[bytes, Caller] = {}  # by Authorization header, as far as known
-        self.requests = 0
+        self.is_draining = False
 
     def use(self, table: RoutingTable, exchanges: Iterable[Exchange]) -> None:
         """Route by this table from now on."""
@@ -51,42 +61,48 @@ class Router:
                 by_path[path] = exchange
         self._table, self._exchanges, self._callers = table, by_path, {}
 
-    def accept(self, call: Call) -> None:
-        """Check everything that can be checked before the body is there.
+    def accept(self, call: Call) -> Answerer:
+        """Check everything that can be checked before the body is there; say what answers it.
 
         Raises:
             Misdirected, Forbidden: The request was meant for another server, or sent by the page
                 of another site.
-            NotFound, NotDeployed, Unauthenticated, HostUnavailable, Refused
+            NotFound, NotDeployed, Unauthenticated, HostUnavailable, MalformedRequest, Refused
         """
-        headers = call.headers
+        head = call.head
+        headers = head.headers
         self._check_sender(headers)
-        path = _path(call.target)
-        if path.startswith(INFER):
-            _check_method(call, (b"POST",))
-            self._check_caller(headers.get(b"authorization"))
-            self._exchange(path)
-            encoding = headers.get(b"content-encoding", b"identity")
-            if encoding.lower() != b"identity":
-                raise Refused(415, "Compressed bodies are not taken.")
-        elif path == HEALTH:
-            _check_method(call, (b"GET", b"HEAD"))
-        else:
+        path = _path(head.target)
+        if path in (HEALTH, LIVE, READY):
+            _check_method(head, (b"GET", b"HEAD"))
+            return self._answer_ready if path == READY else self._answer_health
+        if not path.startswith(INFER):
             raise NotFound("There is no such route.")
+        _check_method(head, (b"POST",))
+        self._check_caller(headers.get(b"authorization"))
+        exchange = self._exchange(path)
+        encoding = headers.get(b"content-encoding", b"identity")
+        if encoding.lower() != b"identity":
+            raise Refused(415, "Compressed bodies are not taken.")
+        query = head.target.partition(b"?")[2]
+        return partial(exchange.infer, Terms.of(headers, query, exchange.route))
 
-    def run(self, call: Call) -> None:
-        """Answer a request that `accept` took.
+    def _answer_health(self, call: Call) -> None:
+        call.answer(200, self._health)
 
-        Raises:
-            GnomonError, Refused: See `Exchange.infer`.
-        """
-        path = _path(call.target)
-        if path == HEALTH:
-            call.answer(200, self._health)
+    def _answer_ready(self, call: Call) -> None:
+        """Say whether requests can be answered; challengers and the log do not matter for that."""
+        missing = sum(not each.service.is_ready for each in set(self._exchanges.values()))
+        if self._table is None:
+            reason = "waiting for the routing table"
+        elif self.is_draining:
+            reason = "stopping"
+        elif missing:
+            reason = f"{missing} champion{'s' if missing > 1 else ''} without a host"
         else:
-            self.requests += 1
-            # Looked up again: the routing may have changed while the body was on its way.
-            self._exchange(path).infer(call)
+            call.answer(200, b'{"status":"ready"}')
+            return
+        call.answer(503, orjson.dumps({"status": "not ready", "reason": reason}), headers=_RETRY)
 
     def _check_sender(self, headers: Mapping[bytes, bytes]) -> None:
         host = headers.get(b"host")
@@ -147,7 +163,7 @@ def _plain(path: bytes) -> bytes:
     return unquote(path.decode("latin-1")).encode().removesuffix(b"/")
 
 
-def _check_method(call: Call, allowed: tuple[bytes, ...]) -> None:
-    if call.method not in allowed:
+def _check_method(head: Head, allowed: tuple[bytes, ...]) -> None:
+    if head.method not in allowed:
         names = b", ".join(allowed).decode()
         raise Refused(405, f"This route takes {names} only.", {"Allow": names})

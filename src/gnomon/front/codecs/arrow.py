@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from collections.abc import Iterable, Mapping, Sequence
 from math import prod
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
-from pyarrow import ipc, lib
+from pyarrow import lib
 
 from gnomon.core import limits
 from gnomon.core.errors import InputMismatch
-from gnomon.core.inference import Observation, Status
-from gnomon.core.tensors import STRING, Array, TensorSpec
+from gnomon.core.routing import ServedModel
+from gnomon.core.tensors import Array
+from gnomon.front.codecs import answer_records
+from gnomon.front.codecs.answer_arrow import as_lists
 from gnomon.front.codecs.arrow_bodies import LISTS, TEXTS, WRITTEN_OUT, is_file, read_table
 from gnomon.front.codecs.columns import Columns
-from gnomon.front.codecs.document import (
-    Answer,
-    Document,
-    Result,
-    by_row,
-    challengers_header,
-    check_by_row,
-)
-
-FILE = b"application/vnd.apache.arrow.file"
-STREAM = b"application/vnd.apache.arrow.stream"
-
-_TIME = pa.field("time", pa.timestamp("ms"), nullable=False)
-_ANOMALIES = pa.field("anomaly.count", pa.uint32(), nullable=False)
+from gnomon.front.codecs.document import Document
+from gnomon.front.codecs.table import Inputs
+from gnomon.front.codecs.wanted import Format
 
 
 class ArrowTable(Document):
@@ -41,55 +32,40 @@ class ArrowTable(Document):
         InputMismatch: It has no rows, too much of something, or types that are not taken.
     """
 
-    __slots__ = ("_is_file", "_table")
+    __slots__ = ("_table", "format", "read_ns")
+
+    columns: ArrowColumns
 
     def __init__(self, body: bytes) -> None:
-        table = read_table(body)
-        super().__init__(ArrowColumns(table), table.num_rows)
-        self._table = table
-        self._is_file = is_file(body)
+        self._table = read_table(body)
+        super().__init__(ArrowColumns(self._table), self._table.num_rows)
+        self.format = Format.ARROW_FILE if is_file(body) else Format.ARROW_STREAM
+        self.read_ns = 0
 
-    def check_outputs(self, champion: Observation) -> None:
-        """Raise ModelFailed if an output cannot be split into one part for each row."""
-        assert self.rows is not None
-        check_by_row(champion, self.rows)
+    def original(self) -> Mapping[str, Sequence[Any]]:
+        """Return the columns, each with a value a row."""
+        return {name: self.columns.whole(name) for name in self.columns}
 
-    def answer(self, result: Result) -> Answer:
-        """Return a table of flat columns: time, in.*, out.*, anomaly.count, out_<label>.*."""
-        rows, table = self._table.num_rows, self._table
-        fields, columns = [_TIME], [_buffered(np.full(rows, result.time_ms), _TIME.type)]
-        for field, chunks in zip(table.schema, table.columns, strict=True):
-            column = _as_lists(chunks.chunk(0))
-            fields.append(pa.field(f"in.{field.name}", column.type, field.nullable))
-            columns.append(column)
-        assert result.champion.outputs is not None
-        for spec, array in zip(_outputs(result.champion), result.champion.outputs, strict=True):
-            columns.append(_column(array))
-            fields.append(pa.field(f"out.{spec.name}", columns[-1].type, nullable=False))
-        fields.append(_ANOMALIES)
-        columns.append(_buffered(np.zeros(rows, "uint32"), _ANOMALIES.type))
-        for model, observation in sorted(
-            zip(result.route.challengers, result.challengers, strict=True),
-            key=lambda pair: pair[0].label,
-        ):
-            arrays = _shown(observation, rows)
-            for index, spec in enumerate(model.signature.outputs):
-                column = _nulls(spec, rows) if arrays is None else _column(arrays[index])
-                fields.append(pa.field(f"out_{model.label}.{spec.name}", column.type))
-                columns.append(column)
-        return Answer(
-            self._written(pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))),
-            challengers_header(result),
-            FILE if self._is_file else STREAM,
-        )
+    def by_row(self, champion: ServedModel) -> tuple[int, Inputs]:  # noqa: ARG002
+        """Return the rows of the table."""
+        return self._table.num_rows, self
 
-    def _written(self, batch: pa.RecordBatch) -> bytes:
-        sink = pa.BufferOutputStream()
-        make = ipc.new_file if self._is_file else ipc.new_stream
-        with make(sink, batch.schema) as writer:
-            writer.write_batch(batch)
-        body: bytes = sink.getvalue().to_pybytes()
-        return body
+    def names(self) -> Iterable[str]:
+        """Return the names of the columns."""
+        return self.columns
+
+    def cells(self, name: str) -> Sequence[Any]:
+        """Return a column for JSON; dates, times and decimals are texts."""
+        return self.columns.cells(name)
+
+    def objects(self) -> None:
+        """Return that there are none."""
+        return
+
+    def arrow(self, name: str) -> tuple[pa.Array, bool]:
+        """Return a column as it was sent, the same bytes."""
+        field = self._table.schema.field(name)
+        return as_lists(self._table.column(name).chunk(0)), field.nullable
 
 
 class ArrowColumns(Columns):
@@ -106,11 +82,24 @@ class ArrowColumns(Columns):
             {field.name: table.column(index).chunk(0) for index, field in enumerate(table.schema)}
         )
 
-    def __getitem__(self, name: str) -> Array:
-        array = self._arrays.get(name)
-        if array is None:
-            array = self._arrays[name] = _tensor(self._values[name], name)
-        return array
+    def _array(self, name: str) -> Array:
+        return _tensor(self._values[name], name)
+
+    def cells(self, name: str) -> Sequence[Any]:
+        """Return a column for JSON, a value a row; dates, times and decimals are texts."""
+        found = self.whole(name)
+        return answer_records.cells(found) if isinstance(found, np.ndarray) else found
+
+    def whole(self, name: str) -> Any:
+        """Return a column for orjson: an array of numbers, or a list with a value a row."""
+        try:
+            array = self[name]
+            return array.tolist() if array.dtype.kind == "O" else np.ascontiguousarray(array)
+        except InputMismatch:
+            column = self._values[name]
+        if column.type.id in WRITTEN_OUT:
+            return _written_out(column, name)
+        return column.to_pylist()
 
     def loggable(self, name: str) -> Array:
         """Return a column that feeds no model: as it is, or as texts if it is no tensor.
@@ -124,7 +113,7 @@ class ArrowColumns(Columns):
         try:
             return self[name]
         except InputMismatch:
-            column: Any = self._values[name]
+            column = self._values[name]
         if _values(column) > limits.TEXT_VALUES_MAX:
             raise InputMismatch(
                 f"Column {name[:80]!r} feeds no model and would be logged as text, and has more "
@@ -218,73 +207,3 @@ def _flat(cells: pa.Array) -> Array:
         return np.empty(0, dtype)
     values = np.frombuffer(cells.buffers()[1], dtype, len(cells), cells.offset * dtype.itemsize)
     return values if values.flags.aligned else values.copy()
-
-
-# Outputs
-
-
-def _outputs(observation: Observation) -> tuple[TensorSpec, ...]:
-    return observation.model.signature.outputs
-
-
-def _shown(observation: Observation | None, rows: int) -> tuple[Array, ...] | None:
-    """Return a challenger's outputs, if it has any that can be shown row by row."""
-    if observation is None or observation.status is not Status.OK:
-        return None
-    assert observation.outputs is not None
-    return observation.outputs if by_row(observation.outputs, rows) else None
-
-
-def _column(array: Array) -> pa.Array:
-    """Return an array of shape [rows, ...] as a column: plain values, or lists of them."""
-    column = _plain(array)
-    for axis in range(array.ndim - 1, 0, -1):
-        lists, size = prod(array.shape[:axis]), array.shape[axis]
-        column = _listed(column, lists, size, "inner", nullable=False)
-    return column
-
-
-def _plain(array: Array) -> pa.Array:
-    if array.dtype.kind == "O":
-        return _texts(array.reshape(-1).tolist())
-    flat = np.ascontiguousarray(array).reshape(-1)
-    if array.dtype.kind == "b":
-        return pa.Array.from_buffers(
-            pa.bool_(), len(flat), [None, pa.py_buffer(np.packbits(flat, bitorder="little"))]
-        )
-    return _buffered(flat, pa.from_numpy_dtype(flat.dtype))
-
-
-def _texts(texts: list[str]) -> pa.Array:
-    # From buffers, because `pyarrow.array` looks for pandas, which has no place here.
-    encoded = [text.encode() for text in texts]
-    ends = np.fromiter(accumulate(map(len, encoded), initial=0), np.int64, len(encoded) + 1)
-    buffers = [None, pa.py_buffer(ends.astype(np.int32)), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)
-
-
-def _buffered(array: Array, kind: pa.DataType) -> pa.Array:
-    return pa.Array.from_buffers(kind, len(array), [None, pa.py_buffer(array)])
-
-
-def _listed(
-    values: pa.Array, lists: int, size: int, name: str, *, nullable: bool, valid: Any = None
-) -> pa.Array:
-    offsets = np.arange(lists + 1, dtype=np.int32) * np.int32(size)
-    kind = pa.list_(pa.field(name, values.type, nullable))
-    return pa.Array.from_buffers(kind, lists, [valid, pa.py_buffer(offsets)], children=[values])
-
-
-def _as_lists(column: pa.Array) -> pa.Array:
-    """Return a column of lists of fixed size as lists of any, whose values are the same bytes."""
-    if column.type.id != lib.Type_FIXED_SIZE_LIST or column.offset:
-        return column
-    values, valid = _as_lists(column.values), column.buffers()[0]
-    return _listed(values, len(column), column.type.list_size, "item", nullable=True, valid=valid)
-
-
-def _nulls(spec: TensorSpec, rows: int) -> pa.Array:
-    kind = pa.string() if spec.dtype == STRING else pa.from_numpy_dtype(np.dtype(spec.dtype))
-    for _ in spec.shape[1:]:
-        kind = pa.list_(pa.field("inner", kind, nullable=False))
-    return pa.nulls(rows, kind)

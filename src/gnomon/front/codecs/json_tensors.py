@@ -2,103 +2,95 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
 from gnomon.core import limits
+from gnomon.core.binding import resolve, takes_rows
 from gnomon.core.errors import InputMismatch
-from gnomon.core.inference import Observation, Status
-from gnomon.core.tensors import DTYPES, Array
-from gnomon.front.codecs.columns import Columns
-from gnomon.front.codecs.document import Answer, Document, Result
+from gnomon.core.routing import ServedModel
+from gnomon.core.tensors import Array, TensorSpec
+from gnomon.front.codecs import answer_arrow, answer_records, json_text
+from gnomon.front.codecs.columns import JsonColumns
+from gnomon.front.codecs.document import Document
+from gnomon.front.codecs.table import Inputs
+from gnomon.front.codecs.wanted import Format
 
-_PLAIN_ELEMENTS_MAX = 64  # up to here Python numbers are quicker than orjson's way into numpy
-_WORDS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class NamedTensors(Document):
     """A JSON object: input name to nested lists.
 
     Raises:
+        MalformedRequest: A name stands twice.
         InputMismatch: More names than a request may have tensors.
     """
 
     __slots__ = ("_body",)
 
     strict = True
+    format = Format.NAMED_TENSORS
 
-    def __init__(self, parsed: dict[str, object], body: bytes) -> None:
+    def __init__(self, parsed: dict[str, Any], body: bytes) -> None:
         if len(parsed) > limits.TENSORS_PER_REQUEST_MAX:
             raise InputMismatch(
                 f"The request has {len(parsed)} inputs; at most "
                 f"{limits.TENSORS_PER_REQUEST_MAX} are taken."
             )
-        super().__init__(Columns(parsed), None)
+        is_one = json_text.has_one_key_and_no_texts(body)
+        if not is_one:
+            json_text.refuse_doubled_keys(body, (parsed,))
+        super().__init__(JsonColumns(parsed, body, keys=int(is_one)), None)
         self._body = body
 
-    def answer(self, result: Result) -> Answer:
-        """Return a list with one object: the outputs flat, with their shape and type."""
-        champion, route = result.champion, result.route
-        shadow_data = {
-            observation.model.label: _outputs(observation)
-            for observation in result.challengers
-            if observation is not None and observation.status is Status.OK
-        }
-        answer = {
-            "check_failures": [],
-            "elapsed": champion.elapsed_ns,
-            "model_name": champion.model.name,
-            "model_version": champion.model.uuid,
-            "original_data": orjson.Fragment(self._body),  # what was sent, to the last digit
-            "outputs": _outputs(champion),
-            "pipeline_name": route.pipeline,
-            "shadow_data": shadow_data,
-            "time": result.time_ms,
-            "request_id": result.request_id,
-            "challengers": result.challenger_views() if route.challengers else {},
-        }
-        return Answer(orjson.dumps([answer], option=orjson.OPT_SERIALIZE_NUMPY))
+    def original(self) -> Any:
+        """Return what was sent, to the last digit."""
+        return orjson.Fragment(self._body)
 
-
-def _outputs(observation: Observation) -> list[dict[str, Any]]:
-    assert observation.outputs is not None
-    return [
-        {DTYPES[spec.dtype][1]: _tensor(array)}
-        for spec, array in zip(
-            observation.model.signature.outputs, observation.outputs, strict=True
+    def by_row(self, champion: ServedModel) -> tuple[int, Inputs]:
+        """Return the rows of the champion's inputs; one if it takes no rows."""
+        signature = champion.signature
+        fields = resolve(self.columns, signature, champion.tensor_fields, model=str(champion))
+        specs = dict(zip(fields, signature.inputs, strict=True))
+        sizes = [len(self.columns[name]) for name, spec in specs.items() if _has_rows(spec)]
+        rows = sizes[0] if takes_rows(signature) else 1
+        return rows, _Rows(
+            {name: _by_row(self.columns[name], spec, rows) for name, spec in specs.items()}
         )
-    ]
 
 
-def _tensor(array: Array) -> dict[str, Any]:
-    values = _flat(array)
-    tensor = {"data": values, "dim": list(array.shape), "v": 1}
-    if array.dtype.kind == "f" and not _is_finite(values):
-        tensor["non_finite"] = _non_finite(array.reshape(-1))
-    return tensor
+class _Rows:
+    """Named tensors whose first axis is the row."""
+
+    read_ns = 0
+
+    def __init__(self, arrays: Mapping[str, Array]) -> None:
+        self._arrays = arrays
+
+    def names(self) -> Iterable[str]:
+        return self._arrays
+
+    def cells(self, name: str) -> Sequence[Any]:
+        return answer_records.cells(self._arrays[name])
+
+    def objects(self) -> None:
+        return None
+
+    def arrow(self, name: str) -> tuple[pa.Array, bool]:
+        return answer_arrow.arrow(self._arrays[name]), False
 
 
-def _is_finite(values: list[float] | Array) -> bool:
-    if isinstance(values, list):
-        return math.isfinite(sum(values)) or all(map(math.isfinite, values))
-    return bool(np.isfinite(values).all())
+def _has_rows(spec: TensorSpec) -> bool:
+    return bool(spec.shape) and spec.shape[0] is None
 
 
-def _non_finite(flat: Array) -> dict[str, str]:
-    """Say by index what the nulls in "data" are."""
-    indices = np.flatnonzero(~np.isfinite(flat))
-    values = flat[indices].astype("float64").tolist()  # as Python's: "nan", "inf", "-inf"
-    return dict(
-        zip(map(str, indices.tolist()), map(_WORDS.__getitem__, map(str, values)), strict=True)
-    )
-
-
-def _flat(array: Array) -> Any:
-    """Return the values for orjson, floats as float64; it writes NaN and infinity as null."""
-    flat = array.reshape(-1)
-    if array.size <= _PLAIN_ELEMENTS_MAX or array.dtype.kind == "O":
-        return flat.tolist()
-    return flat.astype("float64") if array.dtype.kind == "f" else flat
+def _by_row(array: Array, spec: TensorSpec, rows: int) -> Array:
+    """Return an array with the row as its first axis; what has none is the same in each row."""
+    if _has_rows(spec) or (rows == 1 and spec.shape[:1] == (1,) and array.ndim == len(spec.shape)):
+        return array
+    return np.broadcast_to(array, (rows, *array.shape))

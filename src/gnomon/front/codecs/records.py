@@ -2,90 +2,69 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-import orjson
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from gnomon.core.errors import InputMismatch, MalformedRequest
-from gnomon.core.inference import Observation, Status
-from gnomon.front.codecs.columns import Columns
-from gnomon.front.codecs.document import (
-    Answer,
-    Document,
-    Result,
-    by_row,
-    challengers_header,
-    check_by_row,
-)
+from gnomon.core.routing import ServedModel
+from gnomon.front.codecs import answer_arrow, json_text
+from gnomon.front.codecs.columns import JsonColumns
+from gnomon.front.codecs.document import Document
+from gnomon.front.codecs.table import Inputs, check_records
+from gnomon.front.codecs.wanted import Format
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Records(Document):
     """A list of JSON objects with the same keys; columns that feed nothing are echoed and logged.
 
     Raises:
-        MalformedRequest: A row is no object.
-        InputMismatch: There are no rows, or a row has other keys than the first.
+        MalformedRequest: A row is no object, or has a key twice.
+        InputMismatch: There are no rows, or too many, or a row has other keys than the first.
     """
 
-    __slots__ = ("_records",)
+    __slots__ = ("_records", "_values", "read_ns")
 
-    def __init__(self, records: list[Any]) -> None:
-        super().__init__(_columns(records), len(records))
-        self._records = records
+    format = Format.RECORDS
 
-    def check_outputs(self, champion: Observation) -> None:
-        """Raise ModelFailed if an output cannot be split into one part for each row."""
-        check_by_row(champion, len(self._records))
+    def __init__(self, records: list[Any], body: bytes) -> None:
+        check_records(len(records), 1)
+        self._values = _columns(records)
+        json_text.refuse_doubled_keys(body, records)
+        rows = len(records)
+        is_bare = len(self._values) == 1 and json_text.count(body, b'"') == 2 * rows
+        super().__init__(JsonColumns(self._values, body, keys=rows if is_bare else 0), rows)
+        self._records: list[dict[str, Any]] = records
+        self.read_ns = 0
 
-    def answer(self, result: Result) -> Answer:
-        """Return one object per row; float32 in its own shortest text."""
-        champion, rows = result.champion, len(self._records)
-        outputs = self._rows_of(champion)
-        shadows = {
-            f"out_{model.label}": self._shadow_rows(model.signature.outputs, observation)
-            for model, observation in sorted(
-                zip(result.route.challengers, result.challengers, strict=True),
-                key=lambda pair: pair[0].label,
-            )
-        }
-        answer = [
-            {
-                "time": result.time_ms,
-                "in": self._records[row],
-                "out": outputs[row],
-                "anomaly": {"count": 0},
-                **{name: shadow[row] for name, shadow in shadows.items()},
-            }
-            for row in range(rows)
-        ]
-        body = orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY)
-        return Answer(body, challengers_header(result))
+    def original(self) -> Any:
+        """Return the columns, each a list with a value a row."""
+        return self._values
 
-    def _rows_of(self, observation: Observation) -> list[dict[str, Any]]:
-        """Split outputs by row: a list of one dict per row."""
-        assert observation.outputs is not None
-        specs = observation.model.signature.outputs
-        cells = [
-            # orjson takes neither texts in an array nor an array that is not C-contiguous
-            array.tolist() if array.dtype.kind == "O" else list(np.ascontiguousarray(array))
-            for array in observation.outputs
-        ]
-        names = [spec.name for spec in specs]
-        return [dict(zip(names, row, strict=True)) for row in zip(*cells, strict=True)]
+    def by_row(self, champion: ServedModel) -> tuple[int, Inputs]:  # noqa: ARG002
+        """Return the rows as they were sent."""
+        return len(self._records), self
 
-    def _shadow_rows(
-        self, specs: tuple[Any, ...], observation: Observation | None
-    ) -> list[dict[str, Any]]:
-        if observation is not None and observation.status is Status.OK:
-            assert observation.outputs is not None
-            if by_row(observation.outputs, len(self._records)):
-                return self._rows_of(observation)
-        empty = {spec.name: None for spec in specs}
-        return [empty] * len(self._records)
+    def names(self) -> Iterable[str]:
+        """Return the names of the columns."""
+        return self._values
+
+    def cells(self, name: str) -> Sequence[Any]:
+        """Return a column as it was sent."""
+        return self._values[name]
+
+    def objects(self) -> Sequence[dict[str, Any]]:
+        """Return the rows as they were sent."""
+        return self._records
+
+    def arrow(self, name: str) -> tuple[pa.Array, bool]:
+        """Return a column as it is logged: what is no tensor is JSON text."""
+        return answer_arrow.arrow(self.columns.loggable(name)), False
 
 
-def _columns(records: list[Any]) -> Columns:
+def _columns(records: list[Any]) -> dict[str, list[Any]]:
     if not records:
         raise InputMismatch("The request has no rows.")
     first = records[0]
@@ -103,4 +82,4 @@ def _columns(records: list[Any]) -> Columns:
                 column=odd[:80],
                 row=lacking,
             )
-    return Columns({name: [record[name] for record in records] for name in first})
+    return {name: [record[name] for record in records] for name in first}
