@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import orjson
 
-from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status
+from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status, Ticket
 from gnomon.core.model import Signature
 from gnomon.core.routing import Role, Route, ServedModel
 from gnomon.core.tensors import STRING, Array, TensorSpec, dtype_name
 from gnomon.log.layouts import Entry
+from gnomon.log.logged import LoggedInference, LoggedObservation
 from gnomon.log.records import Record
 
 START_US = 1_700_000_000_000_000
@@ -71,18 +74,19 @@ def inference(
     sampled: tuple[ServedModel, ...] | None = None,
     time_us: int | None = None,
 ) -> InferenceEntry:
-    """An inference whose values say its number."""
+    """An inference of one request, whose values say its number."""
     if inputs is None:
         inputs = {"tensor": np.full((rows, 29), number, dtype=np.float32)}
     if outputs is None:
         outputs = (np.full((rows, 1), number / 7, dtype=np.float32),)
     time_us = START_US + number if time_us is None else time_us
+    chosen = at.challengers if sampled is None else sampled
     return InferenceEntry(
-        request_id=f"request-{number}" if request_id is None else request_id,
-        time_us=time_us,
+        request_ids=[f"request-{number}" if request_id is None else request_id],
+        times_us=[time_us],
+        rows=[rows],
         route=at,
         inputs=inputs,
-        rows=rows,
         champion=Observation(
             model=at.champion,
             status=Status.OK,
@@ -90,7 +94,8 @@ def inference(
             elapsed_ns=number,
             time_us=time_us + 1,
         ),
-        sampled=at.challengers if sampled is None else sampled,
+        sampled=[sum(1 << at.challengers.index(model) for model in chosen)],
+        ticket=Ticket(),
     )
 
 
@@ -102,23 +107,95 @@ def observation(
     outputs: tuple[Array, ...] | None = None,
     code: str = "inference_failed",
 ) -> ObservationEntry:
-    """What a challenger did with an inference: twice the champion's outputs, or an error."""
+    """What a challenger did with an entry's requests: twice the champion's outputs, or an error."""
     if status is Status.OK and outputs is None:
         outputs = tuple(array * 2 for array in of.champion.outputs or ())
     return ObservationEntry(
-        request_id=of.request_id,
-        route=of.route,
+        request_ids=of.request_ids,
         rows=of.rows,
+        route=of.route,
+        ticket=of.ticket,
+        positions=range(len(of.request_ids)),
         observation=Observation(
             model=model,
             status=status,
             outputs=outputs,
-            error=None if status in (Status.OK, Status.PENDING) else f"{status} of {of.request_id}",
+            error=None
+            if status in (Status.OK, Status.PENDING)
+            else f"{status} of {of.request_ids[0]}",
             elapsed_ns=11,
-            time_us=of.time_us + 2,
+            time_us=of.times_us[0] + 2,
             code=code,
         ),
     )
+
+
+def group(entries: Sequence[InferenceEntry]) -> InferenceEntry:
+    """Entries of one route with tensors made of rows, as one entry."""
+    first = entries[0]
+    outputs = zip(*(entry.champion.outputs or () for entry in entries), strict=True)
+    return replace(
+        first,
+        request_ids=[id for entry in entries for id in entry.request_ids],
+        times_us=[time for entry in entries for time in entry.times_us],
+        rows=[rows for entry in entries for rows in entry.rows],
+        inputs={
+            name: np.concatenate([entry.inputs[name] for entry in entries]) for name in first.inputs
+        },
+        champion=replace(first.champion, outputs=tuple(map(np.concatenate, outputs))),
+        sampled=[mask for entry in entries for mask in entry.sampled],
+        ticket=Ticket(),
+    )
+
+
+def numbered(entries: Sequence[Entry], base: int = 0) -> Sequence[Entry]:
+    """The entries, with tickets as the writer numbers them."""
+    for entry in entries:
+        if isinstance(entry, InferenceEntry):
+            entry.ticket.number = base
+        base += len(entry.request_ids)
+    return entries
+
+
+def requests(entry: Entry) -> list[LoggedInference | LoggedObservation]:
+    """The requests of an entry, each as it should be read from the log."""
+    ends = np.cumsum(entry.rows)
+
+    def part(array: Array, index: int) -> Array:
+        return array if len(ends) == 1 else array[ends[index] - entry.rows[index] : ends[index]]
+
+    def seen(observation: Observation, index: int) -> Observation:
+        if observation.outputs is None:
+            return observation
+        outputs = tuple(part(array, index) for array in observation.outputs)
+        return replace(observation, outputs=outputs)
+
+    if isinstance(entry, ObservationEntry):
+        return [
+            LoggedObservation(
+                request_id=request_id,
+                rows=entry.rows[index],
+                route=entry.route,
+                observation=seen(entry.observation, index),
+            )
+            for index, request_id in enumerate(entry.request_ids)
+        ]
+    return [
+        LoggedInference(
+            request_id=request_id,
+            time_us=entry.times_us[index],
+            rows=entry.rows[index],
+            route=entry.route,
+            inputs={name: part(array, index) for name, array in entry.inputs.items()},
+            champion=seen(entry.champion, index),
+            sampled=tuple(
+                model
+                for bit, model in enumerate(entry.route.challengers)
+                if entry.sampled[index] >> bit & 1
+            ),
+        )
+        for index, request_id in enumerate(entry.request_ids)
+    ]
 
 
 def value(array: Array) -> tuple[object, ...]:
@@ -128,19 +205,21 @@ def value(array: Array) -> tuple[object, ...]:
     return dtype_name(array), array.shape, array.astype(dtype_name(array)).tobytes()
 
 
-def values(entry: Entry | Observation | Record) -> tuple[object, ...]:
-    """All that an entry says, comparable with ==."""
-    if isinstance(entry, Record):
-        return values(entry.entry), [values(each) for each in entry.challengers]
-    if isinstance(entry, Observation):
-        outputs = None if entry.outputs is None else [value(each) for each in entry.outputs]
-        told = (entry.error, entry.elapsed_ns, entry.time_us, entry.code)
-        return entry.model, entry.status, outputs, *told
-    if isinstance(entry, ObservationEntry):
-        return entry.request_id, entry.route, entry.rows, values(entry.observation)
-    inputs = [(name, value(array)) for name, array in entry.inputs.items()]
-    known = (entry.request_id, entry.time_us, entry.route, entry.rows, entry.sampled)
-    return *known, inputs, values(entry.champion)
+def values(
+    of: Entry | LoggedInference | LoggedObservation | Observation | Record,
+) -> tuple[object, ...]:
+    """All that is said, comparable with ==; of an entry, what is said of its one request."""
+    if isinstance(of, InferenceEntry | ObservationEntry):
+        [of] = requests(of)
+    if isinstance(of, Record):
+        return values(of.entry), [values(each) for each in of.challengers]
+    if isinstance(of, Observation):
+        outputs = None if of.outputs is None else [value(each) for each in of.outputs]
+        return of.model, of.status, outputs, of.error, of.elapsed_ns, of.time_us, of.code
+    if isinstance(of, LoggedObservation):
+        return of.request_id, of.route, of.rows, values(of.observation)
+    inputs = [(name, value(array)) for name, array in of.inputs.items()]
+    return of.request_id, of.time_us, of.route, of.rows, of.sampled, inputs, values(of.champion)
 
 
 def tensor_of(tensor: Mapping[str, Any]) -> Array:
@@ -149,6 +228,16 @@ def tensor_of(tensor: Mapping[str, Any]) -> Array:
         texts = orjson.loads(tensor["data"])
         return np.array(texts, dtype=object).reshape(tensor["shape"])
     return np.frombuffer(tensor["data"], dtype=tensor["dtype"]).reshape(tensor["shape"])
+
+
+@contextlib.contextmanager
+def endless(function: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """A child that is killed at the end of the block."""
+    with child(function, *arguments) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def child(function: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:

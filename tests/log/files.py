@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gnomon.core.inference import Status
+from gnomon.log.reader import read
 from gnomon.log.writer import LogWriter
 from tests.log.entries import SHADOWED, inference, observation
 
@@ -18,7 +19,19 @@ def write(path, *groups):
 
 
 def ids(page):
-    return [record.entry.request_id.removeprefix("request-") for record in page.records]
+    """The numbers of a page's requests, or of records."""
+    records = getattr(page, "records", page)
+    return [record.entry.request_id.removeprefix("request-") for record in records]
+
+
+def all_records(directory, pipeline_id=1, limit=100, **options):
+    """The records of all pages."""
+    records, cursor, more = [], None, True
+    while more:
+        page = read(directory, pipeline_id, limit=limit, after=cursor, **options)
+        records += page.records
+        cursor, more = page.next, page.more
+    return records
 
 
 def statuses(record):
@@ -28,7 +41,7 @@ def statuses(record):
 def shadowed(numbers):
     """Groups as a front makes them: inferences, and their observations a little later."""
     zeta, alpha = SHADOWED.challengers
-    entries = [inference(number, SHADOWED, rows=number % 3) for number in numbers]
+    entries = [inference(number, SHADOWED, rows=number % 3 + 1) for number in numbers]
     outcomes = [Status.OK, Status.OK, Status.TIMEOUT, Status.DROPPED]
     return [
         [
@@ -41,3 +54,9 @@ def shadowed(numbers):
         ]
         for at in range(0, len(entries), 5)
     ]
+
+
+def table_and_more(directory, pipeline_id, **options):
+    """A page as its table, and whether there is more."""
+    page = read(directory, pipeline_id, **options)
+    return page.table(), page.more

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from gnomon.core.inference import Status
-from gnomon.log.reader import read_records
+from gnomon.log.reader import read
 from tests.log.entries import SHADOWED, inference, observation, values
 from tests.log.files import ids, shadowed, statuses, write
 
@@ -46,7 +46,7 @@ def test_a_damaged_blob_is_skipped_with_a_notice_and_the_rest_is_read(path, colu
         }[how]
         alter(path, f"UPDATE segments SET {column} = ? WHERE seq = 2", bad)
 
-        page = read_records(path.parent, 1)
+        page = read(path.parent, 1)
 
         assert ids(page) == ["4", "1"]
         [notice] = page.notices
@@ -73,7 +73,7 @@ def test_a_changed_column_never_gives_a_wrong_record(path, change):
     write(path, *groups)
     alter(path, f"UPDATE segments SET {change} WHERE seq = 2")
 
-    found = [read_records(path.parent, pipeline_id) for pipeline_id in (1, 2)]
+    found = [read(path.parent, pipeline_id) for pipeline_id in (1, 2)]
 
     records = [record for page in found for record in page.records]
     assert [values(record.entry) for record in records] == [values(other), values(first)]
@@ -85,7 +85,7 @@ def test_a_damaged_observation_leaves_its_challenger_pending_and_is_named(path):
     write(path, [entry], [observation(entry, ZETA)], [observation(entry, ALPHA)])
     alter(path, "UPDATE segments SET body = zeroblob(length(body)) WHERE seq = 2")
 
-    page = read_records(path.parent, 1)
+    page = read(path.parent, 1)
 
     assert statuses(page.records[0]) == {"alpha": Status.OK, "zeta": Status.PENDING}
     assert len(page.notices) == 1
@@ -95,7 +95,7 @@ def test_a_damaged_route_takes_its_segments_with_it(path):
     write(path, [inference(1)], [inference(2, SHADOWED)])
     alter(path, "UPDATE routes SET json = replace(json, 'v1', 'v2') WHERE id = 1")
 
-    page = read_records(path.parent, 1)
+    page = read(path.parent, 1)
 
     assert ids(page) == ["2"]
     assert len(page.notices) == 1
@@ -105,7 +105,7 @@ def test_a_file_of_another_format_is_named_and_skipped(path):
     write(path, [inference(1)])
     alter(path, "UPDATE write_ahead SET format = 99")
 
-    page = read_records(path.parent, 1)
+    page = read(path.parent, 1)
 
     assert page.records == ()
     assert "format 99" in page.notices[0]
@@ -115,7 +115,7 @@ def test_a_file_of_another_format_is_named_and_skipped(path):
 def test_damage_anywhere_in_the_file_is_no_error_and_gives_no_wrong_record(path, how):
     choose = random.Random(how)
     write(path, *shadowed(range(60)))
-    original = {record.entry.request_id: record for record in read_records(path.parent, 1).records}
+    original = {record.entry.request_id: record for record in read(path.parent, 1).records}
     assert len(original) == 60
     good = path.read_bytes()
 
@@ -126,7 +126,7 @@ def test_damage_anywhere_in_the_file_is_no_error_and_gives_no_wrong_record(path,
             path.with_name(path.name + companion).unlink(missing_ok=True)
         path.write_bytes(data)
 
-        page = read_records(path.parent, 1)
+        page = read(path.parent, 1)
 
         read_back += len(page.records)
         for record in page.records:

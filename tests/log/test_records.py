@@ -7,14 +7,15 @@ import pyarrow as pa
 
 from gnomon.core.inference import Observation, Status
 from gnomon.log.records import SCHEMA, Record, table_of
-from tests.log.entries import SHADOWED, child, inference, observation, tensor_of, value
+from tests.log.entries import SHADOWED, child, inference, observation, requests, tensor_of, value
 
 ZETA, ALPHA = SHADOWED.challengers
 TENSOR = "struct<name: string, dtype: string, shape: list<item: int64>, data: binary>"
 
 
 def record(entry, *challengers):
-    return Record(entry=entry, challengers=challengers)
+    [request] = requests(entry)
+    return Record(entry=request, challengers=challengers)
 
 
 def test_the_schema_is_what_clients_rely_on():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -7,11 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from gnomon.core.inference import InferenceEntry, Status
+from gnomon.core.inference import Status
 from gnomon.core.tensors import DTYPES, STRING
+from gnomon.log.logged import LoggedInference
 from gnomon.log.segments import NO_ENTRY, encode
 from gnomon.log.views import DamagedSegment, SegmentView, decode
-from tests.log.entries import ALONE, SHADOWED, inference, observation, route, values
+from tests.log.entries import (
+    ALONE,
+    SHADOWED,
+    group,
+    inference,
+    numbered,
+    observation,
+    requests,
+    route,
+    values,
+)
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 AXES = st.integers(0, 3)
@@ -66,16 +79,16 @@ def entries(draw):
 
 @settings(deadline=None, max_examples=150)
 @given(st.lists(entries(), max_size=12))
-def test_any_group_of_entries_comes_back_bit_for_bit_and_in_order(group):
-    segments, refused = encode(group)
+def test_any_group_of_entries_comes_back_bit_for_bit_and_in_order(appended):
+    segments, refused = encode(appended)
 
     decoded = sorted(
         (pair for segment in segments for pair in decode(segment)), key=lambda pair: pair[0]
     )
 
     assert not refused
-    assert [number for number, _ in decoded] == list(range(len(group)))
-    assert [values(entry) for _, entry in decoded] == [values(entry) for entry in group]
+    assert [number for number, _ in decoded] == list(range(len(appended)))
+    assert [values(entry) for _, entry in decoded] == [values(entry) for entry in appended]
 
 
 @settings(deadline=None, max_examples=50)
@@ -83,7 +96,7 @@ def test_any_group_of_entries_comes_back_bit_for_bit_and_in_order(group):
 def test_requests_that_are_alike_in_all_but_values_share_a_segment(data, rows, count):
     shape = (rows, *data.draw(st.lists(AXES, max_size=3)))
     dtype = data.draw(st.sampled_from(sorted(DTYPES.keys() - {STRING, "bool"})))
-    group = [
+    appended = [
         inference(
             number,
             rows=rows,
@@ -93,12 +106,74 @@ def test_requests_that_are_alike_in_all_but_values_share_a_segment(data, rows, c
         for number in range(count)
     ]
 
-    [segment], refused = encode(group)
+    [segment], refused = encode(appended)
 
     assert not refused
     assert segment.entries == count
     assert segment.rows == rows * count
-    assert [values(entry) for _, entry in decode(segment)] == [values(entry) for entry in group]
+    assert [values(entry) for _, entry in decode(segment)] == [values(entry) for entry in appended]
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.data(), st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=4), max_size=4))
+def test_requests_that_ran_together_come_back_each_with_its_own_rows(data, counts):
+    # Given runs of several requests, with inputs that are strings and numbers
+    appended = []
+    for number, rows in enumerate(counts):
+        alone = [
+            inference(
+                10 * number + index,
+                SHADOWED,
+                rows=count,
+                inputs={
+                    "a": data.draw(hnp.arrays(np.float32, (count, 2))),
+                    "b": data.draw(hnp.arrays(object, (count,), elements=TEXTS)),
+                },
+                sampled=data.draw(st.sampled_from([SHADOWED.challengers, ()])),
+            )
+            for index, count in enumerate(rows)
+        ]
+        appended.append(group(alone))
+        appended.append(observation(appended[-1], SHADOWED.challengers[0]))
+        appended.append(observation(appended[-2], SHADOWED.challengers[1], Status.ERROR))
+
+    # When they are encoded
+    segments, refused = encode(numbered(appended))
+
+    # Then each request has a number and what is its own
+    assert not refused
+    decoded = sorted(
+        (pair for segment in segments for pair in decode(segment)), key=lambda pair: pair[0]
+    )
+    expected = [request for entry in appended for request in requests(entry)]
+    assert [number for number, _ in decoded] == list(range(len(expected)))
+    assert [values(each) for _, each in decoded] == [values(each) for each in expected]
+
+
+def test_an_observation_names_the_number_of_each_request_that_it_observes():
+    first, second = (group([inference(n, SHADOWED) for n in range(3)]) for _ in range(2))
+    numbered([first, second], base=100)
+    zeta, alpha = SHADOWED.challengers
+    some = observation(inference(2, SHADOWED), zeta)
+    some = replace(some, ticket=second.ticket, positions=[2])
+    unknown = observation(inference(2, SHADOWED), alpha)
+
+    segments, _ = encode([observation(first, zeta), some, unknown])
+
+    of = [SegmentView.of_segment(segment).of for segment in segments]
+    assert of == [[100, 101, 102, 105], [NO_ENTRY]]
+    assert [(s.first_of, s.last_of) for s in segments] == [(100, 105), (None, None)]
+
+
+def test_a_run_of_several_requests_whose_outputs_are_not_their_rows_is_refused():
+    several = group([inference(n) for n in range(3)])
+    odd = replace(several.champion, outputs=(np.zeros((2, 1), np.float32),))
+    good = group([inference(n) for n in range(2)])
+
+    segments, refused = encode([replace(several, champion=odd), good])
+
+    assert len(refused) == 1
+    assert [number for segment in segments for number, _ in decode(segment)] == [3, 4]
 
 
 EXTREMES = [
@@ -118,23 +193,26 @@ EXTREMES = [
 
 @pytest.mark.parametrize("array", EXTREMES, ids=lambda array: f"{array.dtype}{array.shape}")
 def test_the_edges_of_each_type_survive(array):
-    group = [inference(n, inputs={"a": array}, outputs=(array, array)) for n in range(3)]
+    appended = [inference(n, inputs={"a": array}, outputs=(array, array)) for n in range(3)]
 
-    segments, refused = encode(group)
+    segments, refused = encode(appended)
 
     assert not refused
     decoded = [entry for segment in segments for _, entry in decode(segment)]
-    assert [values(entry) for entry in decoded] == [values(entry) for entry in group]
+    assert [values(entry) for entry in decoded] == [values(entry) for entry in appended]
 
 
 def test_a_thousand_requests_of_different_row_counts_are_one_segment_with_two_batches():
-    group = [inference(number, rows=number % 5) for number in range(1_000)]
+    appended = [inference(number, rows=number % 5) for number in range(1_000)]
 
-    [segment], _ = encode(group)
+    [segment], _ = encode(appended)
 
     assert segment.entries == 1_000
     assert segment.rows == sum(number % 5 for number in range(1_000))
-    assert (segment.first_time_us, segment.last_time_us) == (group[0].time_us, group[-1].time_us)
+    assert (segment.first_time_us, segment.last_time_us) == (
+        appended[0].times_us[0],
+        appended[-1].times_us[0],
+    )
     body = pa.ipc.open_stream(segment.body).read_all()
     assert body.column_names == ["in.tensor", "out.y0"]
     assert body.schema.field("in.tensor").type == pa.list_(pa.float32(), 29)
@@ -147,7 +225,7 @@ def test_each_kind_route_model_status_and_shape_has_segments_of_its_own():
     first, second = inference(1, SHADOWED), inference(2, other)
     wide = inference(3, SHADOWED, inputs={"tensor": np.zeros((1, 30), np.float32)})
     zeta, alpha = SHADOWED.challengers
-    group = [
+    appended = [
         first,
         second,
         wide,
@@ -157,7 +235,7 @@ def test_each_kind_route_model_status_and_shape_has_segments_of_its_own():
         observation(second, other.challengers[0]),
     ]
 
-    segments, _ = encode(group, [NO_ENTRY] * 3 + [0, 0, 2, 1])
+    segments, _ = encode(numbered(appended))
 
     assert len(segments) == 7
     assert [(s.first_of, s.last_of) for s in segments if s.kind] == [(0, 0), (0, 0), (2, 2), (1, 1)]
@@ -166,16 +244,16 @@ def test_each_kind_route_model_status_and_shape_has_segments_of_its_own():
 def test_outputs_with_more_or_fewer_values_than_rows_stay_with_their_request():
     # Given as many values as rows in all, but not in each request
     lengths = [(1, 1), (2, 1), (1, 2)]
-    group = [
+    appended = [
         inference(n, rows=rows, outputs=(np.full((length, 1), n, np.float32),))
         for n, (rows, length) in enumerate(lengths)
     ]
 
-    segments, refused = encode(group)
+    segments, refused = encode(appended)
 
     assert not refused
     decoded = sorted((pair for s in segments for pair in decode(s)), key=lambda pair: pair[0])
-    assert [values(entry) for _, entry in decoded] == [values(entry) for entry in group]
+    assert [values(entry) for _, entry in decoded] == [values(entry) for entry in appended]
 
 
 def test_an_entry_that_no_model_can_have_made_is_refused_and_the_others_are_kept():
@@ -202,18 +280,18 @@ def test_bytes_that_are_no_segment_are_called_damaged():
     with pytest.raises(DamagedSegment):
         SegmentView(ALONE, 7, segment.head, lambda: segment.body)
     with pytest.raises(DamagedSegment):
-        SegmentView(ALONE, 0, segment.head, lambda: other.body).entry(0)
+        SegmentView(ALONE, 0, segment.head, lambda: other.body).request(0)
     with pytest.raises(DamagedSegment):
-        SegmentView(ALONE, 0, segment.head, lambda: segment.body[:-40]).entry(0)
+        SegmentView(ALONE, 0, segment.head, lambda: segment.body[:-40]).request(0)
 
 
-def test_entries_are_decoded_one_by_one_without_the_body_until_a_tensor_is_asked_for():
+def test_requests_are_decoded_one_by_one_without_the_body_until_a_tensor_is_asked_for():
     [segment], _ = encode([inference(number) for number in range(10)])
     asked = []
 
     view = SegmentView(ALONE, 0, segment.head, lambda: asked.append(1) or segment.body)
 
-    assert (len(view), view.times_us[3], asked) == (10, inference(3).time_us, [])
-    assert isinstance(view.entry(3), InferenceEntry)
-    assert isinstance(view.entry(4), InferenceEntry)
+    assert (len(view), view.times_us[3], asked) == (10, inference(3).times_us[0], [])
+    assert isinstance(view.request(3), LoggedInference)
+    assert isinstance(view.request(4), LoggedInference)
     assert asked == [1]

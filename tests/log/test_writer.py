@@ -4,17 +4,29 @@ import random
 import sqlite3
 import stat
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from gnomon.core import limits
 from gnomon.core.inference import Status
-from gnomon.log.reader import read_records
+from gnomon.log.flusher import Flusher
+from gnomon.log.reader import read
 from gnomon.log.segments import encode
 from gnomon.log.write_ahead import WriteAhead
 from gnomon.log.writer import LogWriter
-from tests.log.entries import ALONE, SHADOWED, child, inference, observation, route, values
+from tests.log.entries import (
+    ALONE,
+    SHADOWED,
+    child,
+    group,
+    inference,
+    observation,
+    requests,
+    route,
+    values,
+)
 from tests.waiting import until
 
 
@@ -32,7 +44,7 @@ def writer(path):
 
 def logged(path, limit=1_000):
     """All records of the first pipeline, oldest first."""
-    page = read_records(path.parent, 1, limit=limit)
+    page = read(path.parent, 1, limit=limit)
     assert not page.notices
     return page.records[::-1]
 
@@ -97,10 +109,10 @@ def test_the_file_and_its_directory_are_the_owners_only(path, writer):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file.name
 
 
-def test_the_queue_is_bounded_by_entries_and_by_bytes(tmp_path):
+def test_the_queue_is_bounded_by_requests_and_by_bytes(tmp_path):
     # Given a log that cannot be written, because a file stands where its directory should be
     (tmp_path / "occupied").write_text("")
-    few = LogWriter(tmp_path / "occupied" / "front-0.sqlite", queue_entries_max=3)
+    few = LogWriter(tmp_path / "occupied" / "front-0.sqlite", queue_requests_max=3)
     small = LogWriter(tmp_path / "occupied" / "front-1.sqlite", queue_bytes_max=100_000)
     text = np.array([["x" * 60_000]], dtype=object)
 
@@ -179,7 +191,7 @@ def test_a_file_that_is_no_database_is_set_aside(path):
 
     [aside] = path.parent.glob("front-0-damaged-*.sqlite")
     assert aside.read_bytes().startswith(b"this is no database")
-    page = read_records(path.parent, 1)
+    page = read(path.parent, 1)
     assert [record.entry.request_id for record in page.records] == ["request-1"]
     [notice] = page.notices
     assert notice.startswith(aside.name)
@@ -234,6 +246,27 @@ def test_sequence_numbers_and_the_uuid_outlive_an_emptied_table(path):
     assert stored() == (identity, [first + 1])
 
 
+def test_a_backlog_has_a_greatest_size_and_is_written_again_when_it_moves(path, monkeypatch):
+    writer = LogWriter(path, queue_requests_max=50)
+    writer.append(inference(0))
+    assert writer.commit(10)
+    monkeypatch.setattr(limits, "LOG_BACKLOG_BYTES_MAX", 300_000)
+    texts = np.array([["x" * 500_000]])
+
+    writer.append(inference(1, inputs={"tensor": texts}))
+    assert writer.commit(10)
+    writer.append(inference(2))
+    assert not writer.commit(0.2)
+
+    assert "full" in writer.stats()["degraded"]
+    assert len(logged(path)) == 2
+    Flusher(path.parent).flush()
+    assert writer.commit(10)
+    assert writer.stats()["degraded"] is None
+    writer.close()
+    assert len(logged(path)) == 3
+
+
 def test_a_full_disk_costs_what_does_not_fit_the_queue_and_nothing_else(path):
     with child("fill_the_disk", path) as process:
         assert process.wait(60) == 0
@@ -254,10 +287,10 @@ def test_a_killed_writer_has_lost_nothing_that_it_had_committed(path):
         # Then all of it is there, whole, once, in order, whatever else is there
         records, cursor, more = [], None, True
         while more:
-            page = read_records(path.parent, 1, limit=500, before=cursor)
+            page = read(path.parent, 1, limit=500, after=cursor)
             assert not page.notices
             records += page.records
-            cursor, more = page.older, page.more
+            cursor, more = page.next, page.more
         records = records[::-1][written:]
         assert len(records) >= acknowledged, f"life {life}"
         for number, record in enumerate(records):
@@ -286,6 +319,50 @@ def test_observations_find_their_inference_across_groups(path, writer):
         ]
 
 
+def test_requests_that_ran_together_are_counted_and_observed_one_by_one(path, writer):
+    zeta, alpha = SHADOWED.challengers
+    first, second = (
+        group([inference(number, SHADOWED, rows=number % 3) for number in numbers])
+        for numbers in (range(5), range(5, 12))
+    )
+    part = observation(group([inference(n, SHADOWED, rows=n % 3) for n in (6, 9, 11)]), alpha)
+    for entry in (
+        first,
+        second,
+        observation(second, zeta),
+        observation(first, zeta, Status.TIMEOUT),
+        replace(part, ticket=second.ticket, positions=[1, 4, 6]),
+    ):
+        writer.append(entry)
+    assert writer.commit(10)
+
+    assert writer.stats()["appended"] == 5 + 7 + 7 + 5 + 3
+    records = logged(path)
+    expected = [*requests(first), *requests(second)]
+    assert [values(record.entry) for record in records] == [values(each) for each in expected]
+    seen = {
+        (record.entry.request_id, each.model.label): each
+        for record in records
+        for each in record.challengers
+        if each.status is not Status.PENDING
+    }
+    assert len(seen) == 5 + 7 + 3
+    for request in requests(observation(second, zeta)):
+        assert values(seen[request.request_id, "zeta"]) == values(request.observation)
+    for request in requests(part):
+        assert values(seen[request.request_id, "alpha"]) == values(request.observation)
+
+
+def test_an_observation_of_a_request_that_was_dropped_is_in_no_record(path, writer):
+    dropped, entry = (group([inference(n, SHADOWED) for n in range(3)]) for _ in range(2))
+    writer.append(observation(dropped, SHADOWED.challengers[0]))
+    writer.append(entry)
+    assert writer.commit(10)
+
+    statuses = {each.status for record in logged(path) for each in record.challengers}
+    assert statuses == {Status.PENDING}
+
+
 def test_several_routes_in_one_group_stay_apart(path, writer):
     other = route(pipeline_id=2)
     for number in range(10):
@@ -293,5 +370,5 @@ def test_several_routes_in_one_group_stay_apart(path, writer):
     assert writer.commit(10)
 
     assert numbers(path) == [0, 2, 4, 6, 8]
-    assert len(read_records(path.parent, 2).records) == 5
-    assert read_records(path.parent, 3).records == ()
+    assert len(read(path.parent, 2).records) == 5
+    assert read(path.parent, 3).records == ()

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from gnomon.core.tensors import DTYPES, STRING, Array
 
@@ -58,6 +59,8 @@ def texts(values: Sequence[str]) -> pa.Array:
 
 def texts_or_null(values: Sequence[str | None]) -> pa.Array:
     """Return texts as an Arrow string array; None becomes null. Raises as `texts`."""
+    if values.count(None) == len(values):
+        return pa.nulls(len(values), pa.utf8())
     present = np.array([value is not None for value in values], dtype=np.bool_)
     validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
     return _texts([value or "" for value in values], validity)
@@ -83,7 +86,7 @@ def binaries(values: Sequence[bytes]) -> pa.Array:
     return pa.Array.from_buffers(pa.binary(), len(values), buffers)
 
 
-def instants(values: Sequence[int]) -> pa.Array:
+def instants(values: Sequence[int] | Array) -> pa.Array:
     """Return microseconds since 1970 as UTC timestamps; 0 means unknown and becomes null."""
     array = np.array(values, dtype=np.int64)
     validity = None
@@ -91,6 +94,16 @@ def instants(values: Sequence[int]) -> pa.Array:
         validity = pa.py_buffer(np.packbits(array != 0, bitorder="little"))
     kind = pa.timestamp("us", tz="UTC")
     return pa.Array.from_buffers(kind, len(array), [validity, pa.py_buffer(array)])
+
+
+def repeated(value: str | int, count: int) -> pa.Array:
+    """Return an Arrow array of one text or int64, `count` times."""
+    if isinstance(value, int):
+        return _flat(np.full(count, value, dtype=np.int64), "int64")
+    data = value.encode()
+    offsets = _offsets(np.full(count, len(data)))
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data * count)]
+    return pa.Array.from_buffers(pa.utf8(), count, buffers)
 
 
 def lists(values: pa.Array, lengths: Sequence[int], kind: pa.ListType) -> pa.Array:
@@ -156,6 +169,19 @@ def values_of(array: pa.Array, dtype: str) -> Array:
         bits = np.frombuffer(data, dtype=np.uint8)
         return np.unpackbits(bits, count=len(flat), bitorder="little").view(np.bool_)
     return np.frombuffer(data, dtype=dtype, count=len(flat))
+
+
+def column_values(table: pa.Table, name: str) -> Array:
+    """Return a column of int64 or of times, which has no nulls, as int64."""
+    values: Array = table.column(name).cast(pa.int64()).to_numpy()
+    return values
+
+
+def is_text(table: pa.Table, name: str, texts_wanted: Sequence[str]) -> Array:
+    """Return for each row whether a column has one of the texts."""
+    found = pc.is_in(table.column(name), value_set=texts(texts_wanted))
+    values: Array = found.to_numpy()
+    return values
 
 
 def bytes_of(array: Array) -> int:

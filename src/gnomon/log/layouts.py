@@ -1,4 +1,4 @@
-"""What the entries of one segment have in common, and the Arrow schemas that follow from it."""
+"""What the requests of one segment have in common, and the Arrow schemas that follow from it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import pyarrow as pa
 
-from gnomon.core.inference import InferenceEntry, ObservationEntry, Status
+from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status
 from gnomon.core.model import Signature
 from gnomon.core.tensors import Array, dtype_name
 from gnomon.log import arrays
@@ -20,7 +20,7 @@ Entry = InferenceEntry | ObservationEntry
 
 LAYOUT_KEY = b"gnomon.layout"
 
-# Columns of the head, one row per entry. `number` counts from the group's first entry.
+# Columns of the head, one row per request. `number` counts from the group's first one.
 _INFERENCE_HEAD = (
     pa.field("number", pa.int32(), nullable=False),
     pa.field("request_id", pa.utf8(), nullable=False),
@@ -33,7 +33,7 @@ _INFERENCE_HEAD = (
 _OBSERVATION_HEAD = (
     pa.field("number", pa.int32(), nullable=False),
     pa.field("request_id", pa.utf8(), nullable=False),
-    pa.field("of", pa.int64(), nullable=False),  # number of the inference entry; -1: unknown
+    pa.field("of", pa.int64(), nullable=False),  # number of the inference; -1: unknown
     pa.field("rows", pa.int64(), nullable=False),
     pa.field("elapsed_ns", pa.int64(), nullable=False),
     pa.field("ended_us", pa.int64(), nullable=False),
@@ -42,7 +42,7 @@ _OBSERVATION_HEAD = (
 
 
 class Kind(IntEnum):
-    """What the entries of a segment are."""
+    """What a segment is about."""
 
     INFERENCE = 0
     OBSERVATION = 1
@@ -50,13 +50,13 @@ class Kind(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One tensor of every entry in a segment.
+    """One tensor of every request in a segment.
 
     Attributes:
         name: "in.<column>" or "out.<output>".
         dtype: A key of `core.tensors.DTYPES`.
-        per_row: The first axis is the request's row: the rows of all entries stand one after the
-            other in the body. Otherwise the head holds one whole tensor per entry; so it is for
+        per_row: The first axis is the request's row: the rows of all requests stand one after the
+            other in the body. Otherwise the head holds one whole tensor per request; so it is for
             scalars, and where the first axis counts something else.
         shape: Of one row, or of one whole tensor. If an axis is 0, nothing is stored.
     """
@@ -67,9 +67,16 @@ class Column:
     shape: tuple[int, ...]
 
     @classmethod
-    def of(cls, name: str, array: Array, rows: int) -> Column:
-        """Describe a tensor of a request with that many rows."""
-        per_row = array.ndim > 0 and array.shape[0] == rows
+    def of(cls, name: str, array: Array, entry: Entry) -> Column:
+        """Describe a tensor of an entry.
+
+        Raises:
+            ValueError: Its first axis is not the row, so that the entry's requests cannot be told
+                apart.
+        """
+        per_row = array.ndim > 0 and array.shape[0] == sum(entry.rows)
+        if not per_row and len(entry.request_ids) != 1:
+            raise ValueError(f"{name} has no row for each row of {len(entry.request_ids)} requests")
         return cls(name, dtype_name(array), per_row, array.shape[1:] if per_row else array.shape)
 
     @property
@@ -86,7 +93,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What the entries of a segment share, beside route and model.
+    """What the requests of a segment share, beside route and model.
 
     Attributes:
         status: Of the observation; `ok` for inferences.
@@ -107,16 +114,16 @@ class Layout:
 
         Raises:
             InputMismatch: A tensor holds what no model takes or gives.
+            ValueError: The entry's requests cannot be told apart in one.
         """
-        rows = entry.rows
         if isinstance(entry, InferenceEntry):
-            inputs = tuple(Column.of(f"in.{k}", v, rows) for k, v in entry.inputs.items())
-            return cls(Kind.INFERENCE, Status.OK, "", inputs, _outputs(entry.champion, rows))
+            inputs = tuple(Column.of(f"in.{k}", v, entry) for k, v in entry.inputs.items())
+            return cls(Kind.INFERENCE, Status.OK, "", inputs, _outputs(entry.champion, entry))
         seen = entry.observation
-        return cls(Kind.OBSERVATION, seen.status, seen.code, (), _outputs(seen, rows))
+        return cls(Kind.OBSERVATION, seen.status, seen.code, (), _outputs(seen, entry))
 
     def columns(self, *, per_row: bool) -> list[Column]:
-        """Return what the body (per row) or the head (per entry) stores, in that order."""
+        """Return what the body (per row) or the head (per request) stores, in that order."""
         both = (*self.inputs, *self.outputs)
         return [column for column in both if column.per_row == per_row and column.is_stored]
 
@@ -148,11 +155,11 @@ class Layout:
         return cls(Kind(value["kind"]), Status(value["status"]), value["code"], inputs, outputs)
 
 
-def _outputs(observation: Any, rows: int) -> tuple[Column, ...]:
+def _outputs(observation: Observation, entry: Entry) -> tuple[Column, ...]:
     signature: Signature = observation.model.signature
     names = [spec.name for spec in signature.outputs]
     return tuple(
-        Column.of(f"out.{names[i] if i < len(names) else i}", array, rows)
+        Column.of(f"out.{names[i] if i < len(names) else i}", array, entry)
         for i, array in enumerate(observation.outputs or ())
     )
 

@@ -1,37 +1,39 @@
-"""The newest requests of a pipeline, over the write-aheads of all fronts."""
+"""The requests of a pipeline, over the write-aheads of all fronts and its tables."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import sqlite3
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from heapq import merge
+from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 
 from gnomon.core import limits
-from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status
+from gnomon.core.inference import Observation, Status
 from gnomon.core.routing import ServedModel
 from gnomon.log.arrays import bytes_of
+from gnomon.log.candidates import Candidate
+from gnomon.log.columns import open_columns
+from gnomon.log.kept import kept
+from gnomon.log.logged import LoggedInference, LoggedObservation
+from gnomon.log.query import Cursor, LogQuery
 from gnomon.log.records import Record, table_of
-from gnomon.log.stored import Found, Place, StoredLog
+from gnomon.log.stored import LAST, Found, Place, StoredLog
+from gnomon.log.table import TABLE_ERRORS
+from gnomon.log.tables import LogTables
+from gnomon.log.units import Description, Outcome, Part, Stack, Unit
+from gnomon.log.views import DamagedSegment
 from gnomon.log.write_ahead import PATTERN
 
-logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Cursor:
-    """Where a page ended, and the next one goes on.
-
-    Attributes:
-        places: For each write-ahead, by its uuid, the place that the next page stands before.
-    """
-
-    places: Mapping[str, Place]
+_JOINED_AT_ONCE = 200
+_ALL = LogQuery()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,70 +41,49 @@ class Page:
     """Some requests of a pipeline.
 
     Attributes:
-        records: Newest first.
-        more: There are older ones.
-        older: Where they begin.
+        records: Newest first, unless the query says otherwise.
+        more: There are, or may be, further ones.
+        next: Where they begin.
         notices: What could not be read, a sentence each.
     """
 
     records: tuple[Record, ...]
     more: bool
-    older: Cursor
+    next: Cursor
     notices: tuple[str, ...]
+
+    def table(self) -> pa.Table:
+        """Return the records as a table of `records.SCHEMA`."""
+        return table_of(self.records)
 
 
 def read(
     directory: Path,
     pipeline_id: int,
     *,
+    query: LogQuery = _ALL,
     limit: int = limits.LOGS_DEFAULT,
-    before: Cursor | None = None,
-) -> tuple[pa.Table, bool]:
-    """Return the newest requests of a pipeline as a table of `records.SCHEMA`, newest first.
-
-    Arguments as of `read_records`.
-
-    Returns:
-        The table, and whether there are older requests.
-    """
-    page = read_records(directory, pipeline_id, limit=limit, before=before)
-    return table_of(page.records), page.more
-
-
-def read_records(
-    directory: Path,
-    pipeline_id: int,
-    *,
-    limit: int = limits.LOGS_DEFAULT,
-    before: Cursor | None = None,
+    after: Cursor | None = None,
 ) -> Page:
-    """Return the newest requests of a pipeline, each with all that its challengers did so far.
+    """Return requests of a pipeline, each with all that its challengers did so far.
 
     What is damaged is skipped and named in the page's notices; it is never an error and never
     gives a wrong record. Requests of one front come in the order in which they were logged; those
     of several are merged by their time.
 
     Args:
-        directory: Of the write-aheads; may be missing. Their writers may be at work.
-        limit: Requests, at most; a page ends earlier at `LOG_READ_REQUESTS_MAX` requests or
-            `LOG_READ_BYTES_MAX` bytes, and then says that there is more.
-        before: The `older` of the page before; None: the newest.
+        directory: Of the inference log; may be missing. Its writers may be at work.
+        limit: Requests, at most; a page ends earlier at `LOG_READ_REQUESTS_MAX` requests,
+            `LOG_READ_BYTES_MAX` bytes or `LOG_READ_S`, and then says that there is more.
+        after: The `next` of the page before; None: from the beginning.
     """
     notices: list[str] = []
     with contextlib.ExitStack() as stack:
-        logs = {log.uuid: log for log in _open(directory, notices, stack) if _is_in(before, log)}
-        files = list(logs.values())  # by uuid, since somebody may have copied a file
-        places = dict(before.places) if before else dict.fromkeys(logs, Place(0, 0))
-        chosen, more = _choose(files, pipeline_id, limit, places, is_first=before is None)
-        records = _join(files, pipeline_id, chosen)
-    for found, _ in chosen[: len(records)]:
-        places[found.file.uuid] = found.place
-    return Page(
-        records=tuple(records),
-        more=more or len(records) < len(chosen),
-        older=Cursor(places),
-        notices=tuple(notices),
-    )
+        # First the write-aheads, then the tables: what left the former is in the latter.
+        found = {log.uuid: log for log in _open(directory, notices, stack) if log.uuid}
+        tables = _open_tables(directory, pipeline_id, notices)
+        reading = _Reading(found, tables, pipeline_id, query, notices)
+        return reading.page(min(limit, limits.LOG_READ_REQUESTS_MAX), after)
 
 
 def _open(directory: Path, notices: list[str], stack: contextlib.ExitStack) -> Iterator[StoredLog]:
@@ -110,88 +91,198 @@ def _open(directory: Path, notices: list[str], stack: contextlib.ExitStack) -> I
         try:
             log = StoredLog(path, notices)
         except (sqlite3.Error, ValueError, TypeError) as error:
-            logger.warning("inference log: %s cannot be read: %s", path.name, error)
             notices.append(f"{path.name}: cannot be read: {error}")
             continue
         stack.callback(log.close)
+        if aside := log.set_aside():
+            notices.append(f"{path.name}: {aside} damaged segments were set aside")
         yield log
 
 
-def _is_in(before: Cursor | None, log: StoredLog) -> bool:
-    """Say whether a page has to look into a file: not if it was made after the first page."""
-    return log.uuid != "" and (before is None or log.uuid in before.places)
+def _open_tables(directory: Path, pipeline_id: int, notices: list[str]) -> LogTables:
+    place = next(directory.glob(f"[0-9]*/{pipeline_id}"), None)
+    try:
+        return LogTables(place)
+    except TABLE_ERRORS as error:
+        notices.append(f"a table of the log cannot be read: {type(error).__name__}")
+        return LogTables(None)
 
 
-def _choose(
-    files: list[StoredLog],
-    pipeline_id: int,
-    limit: int,
-    places: dict[str, Place],
-    *,
-    is_first: bool,
-) -> tuple[list[tuple[Found, InferenceEntry]], bool]:
-    """Return the page's inferences, newest first, and whether there are older ones.
+class _Reading:
+    """One page in the making."""
 
-    Args:
-        places: Where the page begins in each file. For a first page it is set to where the log
-            ends now: what is appended from now on is on no later page.
-    """
-    limit = min(limit, limits.LOG_READ_REQUESTS_MAX)
+    def __init__(
+        self,
+        logs: dict[str, StoredLog],  # by uuid, since somebody may have copied a file
+        tables: LogTables,
+        pipeline_id: int,
+        query: LogQuery,
+        notices: list[str],
+    ) -> None:
+        self._logs = logs
+        self._tables = tables
+        self._pipeline_id = pipeline_id
+        self._query = query
+        self._notices = notices
 
-    def source(log: StoredLog) -> Iterator[Found]:
-        start = None if is_first else places[log.uuid]
-        for index, found in enumerate(log.inferences(pipeline_id, start)):
-            if index == 0 and is_first:
-                places[log.uuid] = Place(found.place.life, found.place.number + 1)
-            yield found
+    def page(self, limit: int, after: Cursor | None) -> Page:
+        """Return the page that begins at a cursor."""
+        oldest_first = self._query.oldest_first
+        if after is None:
+            places = self._beginning()
+        else:  # if the newest come first, what began to be written since is on no later page
+            places = (self._beginning() if oldest_first else {}) | dict(after.places)
+        sources = [self._source(log, place) for log, place in places.items()]
+        deadline = time.monotonic() + limits.LOG_READ_S
+        records: list[Record] = []
+        size, more = 0, False
+        for found in merge(*sources, key=Candidate.order, reverse=not oldest_first):
+            if found.record is not None:
+                if len(records) >= limit or size >= limits.LOG_READ_BYTES_MAX:
+                    more = True
+                    break
+                record = found.record()
+                if record is not None and self._query.takes_values(
+                    record.entry.champion, record.challengers
+                ):
+                    records.append(record)
+                    size += _size_of(record)
+            if oldest_first:
+                places[found.log] = max(places[found.log], found.place + 1)
+            else:
+                places[found.log] = min(places[found.log], found.place)
+            if time.monotonic() > deadline:
+                more = True
+                break
+        return Page(
+            records=tuple(records),
+            more=more,
+            next=Cursor(places),
+            notices=tuple(self._notices[: limits.LOG_NOTICES_MAX]),
+        )
 
-    chosen: list[tuple[Found, InferenceEntry]] = []
-    size = 0
-    for found in merge(*map(source, files), key=Found.order, reverse=True):
-        if len(chosen) >= limit or size >= limits.LOG_READ_BYTES_MAX:
-            return chosen, True
-        entry = found.file.decode(found)
-        if isinstance(entry, InferenceEntry):
-            chosen.append((found, entry))
-            size += _size_of(entry)
-    return chosen, False
+    def _beginning(self) -> dict[str, int]:
+        """Return where a first page begins in each write-ahead.
+
+        If the newest come first, that is where the log ends now: what is appended from now on is
+        on no later page.
+        """
+        known = self._logs.keys() | self._tables.logs()
+        if self._query.oldest_first:
+            return dict.fromkeys(known, 0)
+        return {log: self._end(log) for log in known}
+
+    def _end(self, uuid: str) -> int:
+        log = self._logs.get(uuid)
+        last = log.last(self._pipeline_id) if log else None
+        return max(self._tables.moved(uuid), last.packed() + 1 if last else 0)
+
+    def _source(self, uuid: str, place: int) -> Iterator[Candidate]:
+        """Yield the wanted requests of one write-ahead, those that have moved too."""
+        moved = self._tables.moved(uuid)
+        first, end = (place, LAST.packed()) if self._query.oldest_first else (0, place)
+        old = kept(self._tables, uuid, (first, end), self._query, self._notices.append)
+        new = self._fresh(uuid, Place.unpacked(max(first, moved)), Place.unpacked(end))
+        for part in (old, new) if self._query.oldest_first else (new, old):
+            yield from part
+
+    def _fresh(self, uuid: str, first: Place, end: Place) -> Iterator[Candidate]:
+        """Yield the wanted requests of one write-ahead that have not moved."""
+        log, query = self._logs.get(uuid), self._query
+        if log is None:
+            return
+        inferences = log.inferences(
+            self._pipeline_id, (first, end), oldest_first=query.oldest_first
+        )
+        wanted = (
+            found
+            for found in inferences
+            if query.takes_time(found.time_us)
+            and query.request_id in (None, found.view.request_id(found.position))
+        )
+        while several := list(islice(wanted, _JOINED_AT_ONCE)):
+            bases = {found.place: found.base for found in several if found.view.has_challengers}
+            seen = log.observations(self._pipeline_id, bases)
+            for found in several:
+                models = found.view.sampled(found.position)
+                observed = {model.label: seen.get((found.place, model.uuid)) for model in models}
+                if query.takes_models(_statuses(found, observed)) and self._holds(found, observed):
+                    make = partial(_record, found, observed)
+                    yield Candidate(uuid, found.place.packed(), found.time_us, make)
+
+    def _holds(self, found: Found, observed: dict[str, Found | None]) -> bool:
+        """Say whether the condition holds for a row of a request."""
+        if self._query.where is None:
+            return True
+        try:
+            for each in (found, *observed.values()):
+                if each is not None:
+                    each.view.load()
+        except DamagedSegment as error:
+            self._notices.append(str(error))
+            return False
+        rows = _unit(found, observed).rows("")
+        return bool(self._query.where.holds(rows).any())
 
 
-def _join(
-    files: list[StoredLog], pipeline_id: int, chosen: list[tuple[Found, InferenceEntry]]
-) -> list[Record]:
-    """Give each inference what its challengers did; fewer records where those are large."""
-    seen: dict[tuple[str, Place, str], Found] = {}
-    for log in files:
-        wanted = {f.place: f.base for f, entry in chosen if f.file is log and entry.sampled}
-        for (place, version), observed in log.observations(pipeline_id, wanted).items():
-            seen[log.uuid, place, version] = observed
-    records: list[Record] = []
-    size = 0
-    for found, entry in chosen:
-        if size >= limits.LOG_READ_BYTES_MAX:
-            break
-        challengers = []
-        for model in sorted(entry.sampled, key=lambda model: model.label):
-            key = (found.file.uuid, found.place, model.uuid)
-            observation = _observation(found, entry, model, seen.get(key))
-            challengers.append(observation)
-            size += sum(map(bytes_of, observation.outputs or ()))
-        size += _size_of(entry)
-        records.append(Record(entry=entry, challengers=tuple(challengers)))
-    return records
+def _unit(found: Found, observed: dict[str, Found | None]) -> Unit:
+    """Return a request that may not have ended as it would stand in a table."""
+    view = found.view
+    outcomes: list[Outcome] = []
+    parts: list[Part | None] = []
+    for model in view.sampled(found.position):
+        seen = observed[model.label]
+        if seen is None:
+            outcomes.append(Outcome(model, _unseen(found), "", ()))
+            parts.append(None)
+        else:
+            of = seen.view.layout
+            outcomes.append(Outcome(model, of.status, of.code, open_columns(of.outputs)))
+            parts.append(Part(Stack([seen.view]), np.array([seen.position])))
+    inputs, outputs = open_columns(view.layout.inputs), open_columns(view.layout.outputs)
+    return Unit(
+        description=Description(view.route, inputs, outputs, tuple(outcomes)),
+        places=np.array([found.place.packed()]),
+        inferences=Part(Stack([view]), np.array([found.position])),
+        seen=tuple(parts),
+    )
 
 
-def _size_of(entry: InferenceEntry) -> int:
-    return sum(map(bytes_of, (*entry.inputs.values(), *(entry.champion.outputs or ()))))
+def _statuses(found: Found, observed: dict[str, Found | None]) -> dict[str, Status]:
+    statuses = {
+        label: seen.view.layout.status if seen else _unseen(found)
+        for label, seen in observed.items()
+    }
+    return {found.view.model.label: Status.OK, **statuses}
+
+
+def _unseen(found: Found) -> Status:
+    # Only the front that answered knows the outcome; with its life over, nobody does.
+    return Status.LOST if found.place.life < found.file.life else Status.PENDING
+
+
+def _record(found: Found, observed: dict[str, Found | None]) -> Record | None:
+    """Give an inference what its challengers did; None if it is damaged."""
+    entry = found.file.decode(found)
+    if not isinstance(entry, LoggedInference):
+        return None
+    challengers = [
+        _observation(found, entry, model, observed[model.label])
+        for model in sorted(entry.sampled, key=lambda model: model.label)
+    ]
+    return Record(entry=entry, challengers=tuple(challengers))
 
 
 def _observation(
-    found: Found, entry: InferenceEntry, model: ServedModel, observed: Found | None
+    found: Found, entry: LoggedInference, model: ServedModel, observed: Found | None
 ) -> Observation:
     logged = observed.file.decode(observed) if observed else None
-    if isinstance(logged, ObservationEntry) and logged.request_id == entry.request_id:
+    if isinstance(logged, LoggedObservation) and logged.request_id == entry.request_id:
         return logged.observation
-    # Only the front that answered knows the outcome; with its life over, nobody does.
-    is_lost = observed is None and found.place.life < found.file.life
-    return Observation(model=model, status=Status.LOST if is_lost else Status.PENDING)
+    return Observation(model=model, status=Status.PENDING if observed else _unseen(found))
+
+
+def _size_of(record: Record) -> int:
+    entry = record.entry
+    size = sum(map(bytes_of, (*entry.inputs.values(), *(entry.champion.outputs or ()))))
+    return size + sum(bytes_of(each) for seen in record.challengers for each in seen.outputs or ())

@@ -29,9 +29,10 @@ from itertools import zip_longest
 import orjson
 import pyarrow as pa
 
-from gnomon.core.inference import InferenceEntry, Observation
+from gnomon.core.inference import Observation
 from gnomon.core.tensors import STRING, Array, dtype_name
 from gnomon.log import arrays
+from gnomon.log.logged import LoggedInference
 
 TENSOR = pa.struct(
     [
@@ -82,7 +83,7 @@ class Record:
             there is none, `lost` when there never will be one.
     """
 
-    entry: InferenceEntry
+    entry: LoggedInference
     challengers: tuple[Observation, ...]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 import struct
 import zlib
@@ -16,27 +15,46 @@ import orjson
 
 from gnomon.core import limits
 from gnomon.core.routing import Route
-from gnomon.log.layouts import Entry, Kind
+from gnomon.log.layouts import Kind
+from gnomon.log.logged import LoggedInference, LoggedObservation
 from gnomon.log.views import DamagedSegment, SegmentView
 from gnomon.log.write_ahead import COVERED, FORMAT, checksum, digest
 
-logger = logging.getLogger(__name__)
+_NUMBER_BITS = 40  # a life of a million requests a second for twelve days
 
 
 class Place(NamedTuple):
-    """Where an entry stands in its write-ahead; a greater place was appended later.
+    """Where a request stands in its write-ahead; a greater place was appended later.
 
     Attributes:
         life: Of the writer that appended it.
-        number: Of the entry in that life.
+        number: Of the request in that life.
     """
 
     life: int
     number: int
 
+    def packed(self) -> int:
+        """Return the place as one number, in the same order."""
+        return self.life << _NUMBER_BITS | self.number
+
+    @classmethod
+    def unpacked(cls, packed: int) -> Place:
+        """Return the place that `packed` gave."""
+        return cls(packed >> _NUMBER_BITS, packed & (1 << _NUMBER_BITS) - 1)
+
+
+class Loaded(NamedTuple):
+    """A segment whose checksum was right."""
+
+    seq: int
+    life: int
+    base: int
+    view: SegmentView
+
 
 class Found(NamedTuple):
-    """An entry that was found, and not yet decoded."""
+    """A request that was found, and not yet decoded."""
 
     file: StoredLog
     place: Place
@@ -44,15 +62,20 @@ class Found(NamedTuple):
     view: SegmentView
     position: int
 
-    def order(self) -> tuple[int, Place]:
-        """Return what inferences of several files are ordered by."""
-        return self.view.times_us[self.position], self.place
+    @property
+    def time_us(self) -> int:
+        """When the inference's request arrived."""
+        return self.view.times_us[self.position]
 
 
 _COLUMNS = ", ".join(COVERED)
-_NEXT_GROUP = """
+_GROUP_BEFORE = """
     SELECT life, base FROM segments WHERE pipeline_id = ? AND kind = ? AND (life, base) < (?, ?)
     ORDER BY life DESC, base DESC LIMIT 1
+"""
+_NEXT_GROUP = """
+    SELECT life, base FROM segments WHERE pipeline_id = ? AND kind = ? AND (life, base) > (?, ?)
+    ORDER BY life, base LIMIT 1
 """
 _OF_GROUP = f"""
     SELECT seq, checksum, head, {_COLUMNS} FROM segments
@@ -63,10 +86,14 @@ _OBSERVING = f"""
     WHERE pipeline_id = ? AND kind = ? AND life = ? AND base >= ?
     AND first_of <= ? AND last_of >= ? ORDER BY base, seq
 """  # noqa: S608
-_ROUTE, _MODEL, _BASE, _BODY_CHECKSUM = map(
-    COVERED.index, ("route", "model", "base", "body_checksum")
+_GROUPS = """
+    SELECT life, base, sum(rows), sum(length(head) + length(body)) FROM segments
+    WHERE pipeline_id = ? AND kind = ? GROUP BY life, base ORDER BY life, base
+"""
+_ROUTE, _MODEL, _LIFE, _BASE, _BODY_CHECKSUM = map(
+    COVERED.index, ("route", "model", "life", "base", "body_checksum")
 )
-_LAST = Place(2**62, 2**62)
+FIRST, LAST = Place(-1, -1), Place(2**22, 0)
 
 
 class StoredLog:
@@ -79,6 +106,7 @@ class StoredLog:
     Attributes:
         uuid: Of the file; empty if there is nothing to read.
         life: Of its present or last writer.
+        damaged: Segments that were found damaged.
     """
 
     def __init__(self, path: Path, notices: list[str]) -> None:
@@ -86,6 +114,7 @@ class StoredLog:
         self._notices = notices
         self._routes: dict[int, tuple[Route, str]] = {}
         self._damaged: dict[int, SegmentView] = {}  # by identity, and kept alive
+        self.damaged: set[int] = set()
         self.uuid, self.life = "", 0
         uri = f"{path.absolute().as_uri()}?mode=ro"
         self._connection = sqlite3.connect(
@@ -103,29 +132,50 @@ class StoredLog:
             self.note(f"has format {found}, this version reads {FORMAT}")
             self.uuid = ""
 
+    def set_aside(self) -> int:
+        """Return how many damaged segments have been set aside."""
+        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'damaged'"):
+            return 0
+        [(count,)] = self._rows("SELECT count(*) FROM damaged")
+        return int(count)
+
     def close(self) -> None:
         """Let the file go."""
         self._connection.close()
 
-    def inferences(self, pipeline_id: int, before: Place | None) -> Iterator[Found]:
-        """Find a pipeline's inferences, the latest first.
+    def inferences(
+        self, pipeline_id: int, span: tuple[Place, Place], *, oldest_first: bool = False
+    ) -> Iterator[Found]:
+        """Find a pipeline's inferences, in the order of their places.
 
         Args:
-            before: Only those that stand before this place.
+            span: Places: from the first up to, not with, the second.
+            oldest_first: The order; otherwise it is the reverse.
         """
         if not self.uuid:
             return
-        before = before or _LAST
-        for life, base in self._groups(pipeline_id, before):
+        for life, base in self._groups(pipeline_id, span, oldest_first=oldest_first):
             group = self._load(_OF_GROUP, (pipeline_id, Kind.INFERENCE, life, base))
-            newest_first = (
-                zip(reversed(view.numbers), repeat(at), range(len(view) - 1, -1, -1))
-                for at, (_, view) in enumerate(group)
+            in_order = (
+                zip(view.numbers, repeat(at), range(len(view)))
+                for at, (*_, view) in enumerate(group)
             )
-            for number, at, position in merge(*newest_first, reverse=True):
+            reversed_order = (
+                zip(reversed(view.numbers), repeat(at), range(len(view) - 1, -1, -1))
+                for at, (*_, view) in enumerate(group)
+            )
+            several = in_order if oldest_first else reversed_order
+            for number, at, position in merge(*several, reverse=not oldest_first):
                 place = Place(life, base + number)
-                if place < before:
-                    yield Found(self, place, base, group[at][1], position)
+                if span[0] <= place < span[1]:
+                    yield Found(self, place, base, group[at].view, position)
+                elif not oldest_first and place < span[0]:
+                    return
+
+    def last(self, pipeline_id: int) -> Place | None:
+        """Return the place of a pipeline's newest inference."""
+        newest = next(self.inferences(pipeline_id, (FIRST, LAST)), None)
+        return newest.place if newest else None
 
     def observations(
         self, pipeline_id: int, wanted: Mapping[Place, int]
@@ -144,7 +194,7 @@ class StoredLog:
             numbers = {place.number for place in places}
             first, last = min(numbers), max(numbers)
             key = (pipeline_id, Kind.OBSERVATION, life, wanted[Place(life, first)], last, first)
-            for base, view in self._load(_OBSERVING, key):
+            for _, _, base, view in self._load(_OBSERVING, key):
                 for position, of in enumerate(view.of):
                     if of not in numbers:
                         continue
@@ -154,13 +204,65 @@ class StoredLog:
                         found[slot] = Found(self, place, base, view, position)
         return found
 
-    def decode(self, found: Found) -> Entry | None:
-        """Decode one entry; None if its segment is damaged, which is noted once."""
+    def pipelines(self) -> list[tuple[int, int]]:
+        """Return the workspace and the id of each pipeline that has segments here."""
+        found = {}
+        for (number,) in self._rows("SELECT id FROM routes"):
+            try:
+                route, _ = self._route(0, number)
+            except DamagedSegment as error:
+                self.note(str(error))
+            else:
+                found[route.pipeline_id] = route.workspace_id
+        present = self._rows("SELECT DISTINCT pipeline_id FROM segments")
+        return sorted((found[each], each) for (each,) in present if each in found)
+
+    def oldest(self, pipeline_id: int, rows_max: int, bytes_max: int) -> tuple[list[Loaded], bool]:
+        """Return the oldest groups of a pipeline's inferences, in order, up to a size.
+
+        Returns:
+            Their segments, and whether there are further groups.
+        """
+        loaded: list[Loaded] = []
+        rows_left, bytes_left = rows_max, bytes_max
+        for life, base, rows, size in self._rows(_GROUPS, (pipeline_id, Kind.INFERENCE)):
+            if loaded and (rows > rows_left or size > bytes_left):
+                return loaded, True
+            loaded += self._whole(_OF_GROUP, (pipeline_id, Kind.INFERENCE, life, base))
+            rows_left -= rows
+            bytes_left -= size
+        return loaded, False
+
+    def observing(self, pipeline_id: int, place: Place, last: int, base: int) -> list[SegmentView]:
+        """Return segments with observations of the inferences from a place on, in order.
+
+        Args:
+            last: Number of the last inference, in the same life.
+            base: Of the first inference's group.
+        """
+        key = (pipeline_id, Kind.OBSERVATION, place.life, base, last, place.number)
+        return [view for *_, view in self._whole(_OBSERVING, key)]
+
+    def _whole(self, query: str, arguments: tuple[int, ...]) -> list[Loaded]:
+        """Return the segments that a query names, with their bodies; not the damaged ones."""
+        whole = []
+        for loaded in self._load(query, arguments):
+            try:
+                loaded.view.load()
+            except DamagedSegment as error:
+                self.damaged.add(loaded.seq)
+                self.note(str(error))
+            else:
+                whole.append(loaded)
+        return whole
+
+    def decode(self, found: Found) -> LoggedInference | LoggedObservation | None:
+        """Decode one request; None if its segment is damaged, which is noted once."""
         view = found.view
         if id(view) in self._damaged:
             return None
         try:
-            return view.entry(found.position)
+            return view.request(found.position)
         except DamagedSegment as error:
             self._damaged[id(view)] = view
             self.note(str(error))
@@ -168,26 +270,31 @@ class StoredLog:
 
     def note(self, what: str) -> None:
         """Report what cannot be read."""
-        notice = f"{self._name}: {what}"
-        logger.warning("inference log: %s", notice)
         if len(self._notices) < limits.LOG_NOTICES_MAX:
-            self._notices.append(notice)
+            self._notices.append(f"{self._name}: {what}")
 
-    def _groups(self, pipeline_id: int, before: Place) -> Iterator[tuple[int, int]]:
-        place: tuple[int, int] = before
+    def _groups(
+        self, pipeline_id: int, span: tuple[Place, Place], *, oldest_first: bool
+    ) -> Iterator[tuple[int, int]]:
+        """Yield life and base of each group that may have places of the span."""
+        query = _NEXT_GROUP if oldest_first else _GROUP_BEFORE
+        # A group begins before its places: from the first one on, as few are left behind.
+        place: tuple[int, int] = FIRST if oldest_first else span[1]
         while True:
             try:
-                rows = self._rows(_NEXT_GROUP, (pipeline_id, Kind.INFERENCE, *place))
+                rows = self._rows(query, (pipeline_id, Kind.INFERENCE, *place))
             except sqlite3.Error as error:
                 self.note(f"cannot be read further: {error}")
                 return
-            if not rows or rows[0] >= place:
+            if not rows or (rows[0] <= place if oldest_first else rows[0] >= place):
                 return
             place = rows[0]
+            if oldest_first and place >= span[1]:
+                return
             yield place
 
-    def _load(self, query: str, arguments: tuple[int, ...]) -> list[tuple[int, SegmentView]]:
-        """Return the segments that a query names, each with its base; not the damaged ones."""
+    def _load(self, query: str, arguments: tuple[int, ...]) -> list[Loaded]:
+        """Return the segments that a query names; not the damaged ones."""
         try:
             rows = self._rows(query, arguments)
         except sqlite3.Error as error:
@@ -198,9 +305,10 @@ class StoredLog:
             try:
                 view = self._view(seq, stored, head, covered)
             except DamagedSegment as error:
+                self.damaged.add(seq)
                 self.note(str(error))
             else:
-                loaded.append((covered[_BASE], view))
+                loaded.append(Loaded(seq, covered[_LIFE], covered[_BASE], view))
         return loaded
 
     def _view(self, seq: int, stored: int, head: bytes, covered: list[Any]) -> SegmentView:

@@ -1,4 +1,4 @@
-"""Segments as they are read: an entry is decoded when it is asked for. Pure."""
+"""Segments as they are read: a request is decoded when it is asked for. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from math import prod
 import numpy as np
 import pyarrow as pa
 
-from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status
-from gnomon.core.routing import Route
+from gnomon.core.inference import Observation, Status
+from gnomon.core.routing import Route, ServedModel
 from gnomon.core.tensors import STRING, Array
 from gnomon.log import arrays
-from gnomon.log.layouts import LAYOUT_KEY, Column, Entry, Kind, Layout, body_schema, head_schema
+from gnomon.log.columns import stored_column
+from gnomon.log.layouts import LAYOUT_KEY, Column, Kind, Layout, body_schema, head_schema
+from gnomon.log.logged import LoggedInference, LoggedObservation
 from gnomon.log.segments import Segment
 
 # What reading bytes that are no segment can raise; all of it becomes DamagedSegment.
@@ -26,18 +28,19 @@ class DamagedSegment(ValueError):
 
 
 class SegmentView:
-    """One segment; decodes only the entries that are asked for.
+    """One segment; decodes only the requests that are asked for.
 
     Args:
-        route: Of all its entries.
+        route: Of all its requests.
         model: Index into `route.models()`.
         head: The head's bytes, checked against their checksum.
         body: Gives the body's bytes, checked; called when the first tensor is asked for. May
             raise DamagedSegment.
 
     Attributes:
-        layout: What the entries share.
-        numbers: Of each entry, counted from its group's first; ascending.
+        layout: What the requests share.
+        numbers: Of each request, counted from its group's first; ascending.
+        row_counts: Input rows of each request.
 
     Raises:
         DamagedSegment: The head is not what was written.
@@ -46,16 +49,17 @@ class SegmentView:
     def __init__(self, route: Route, model: int, head: bytes, body: Callable[[], bytes]) -> None:
         self.route = route
         self._body_bytes = body
+        self._table_columns: dict[str, pa.Array] = {}
         try:
             self._head = _batch(head)
             self.layout = Layout.from_json(self._head.schema.metadata[LAYOUT_KEY])
             _check(self._head, head_schema(self.layout)[0])
             self.model = route.models()[model]
             self.numbers = self._integers("number", "int32")
-            self._rows = self._integers("rows", "int64")
+            self.row_counts = arrays.values_of(self.head_column("rows"), "int64")
         except _UNREADABLE as error:
             raise DamagedSegment(f"unreadable head: {error}") from error
-        self._row_ends = list(accumulate(self._rows, initial=0))
+        self._row_ends = list(accumulate(self.row_counts.tolist(), initial=0))
 
     @classmethod
     def of_segment(cls, segment: Segment) -> SegmentView:
@@ -75,8 +79,53 @@ class SegmentView:
         """When each inference's request arrived."""
         return self._integers("time_us", "int64")
 
-    def entry(self, index: int) -> Entry:
-        """Decode one entry; its arrays are read-only views, but for strings and booleans.
+    def request_id(self, index: int) -> str | None:
+        """Return the id of one request."""
+        return self._text("request_id", index)
+
+    def sampled(self, index: int) -> tuple[ServedModel, ...]:
+        """Return the challengers whose observation of an inference was to follow."""
+        mask = self._sampled[index]
+        return tuple(each for bit, each in enumerate(self.route.challengers) if mask >> bit & 1)
+
+    @property
+    def has_challengers(self) -> bool:
+        """Say whether any challenger was sampled for any inference."""
+        return any(self._sampled)
+
+    def load(self) -> None:
+        """Read the body now, so that nothing of it is found damaged later.
+
+        Raises:
+            DamagedSegment: It is not what was written.
+        """
+        try:
+            _ = self._body
+        except DamagedSegment:
+            raise
+        except _UNREADABLE as error:
+            raise DamagedSegment(f"unreadable body: {error}") from error
+
+    def head_column(self, name: str) -> pa.Array:
+        """Return a column of the head, one value per request."""
+        return self._head.column(name)
+
+    def table_column(self, name: str) -> pa.Array:
+        """Return an input or output as a table stores it, one value per row or request.
+
+        The body must have been loaded.
+        """
+        known = self._table_columns.get(name)
+        if known is None:
+            both = (*self.layout.inputs, *self.layout.outputs)
+            column = next(each for each in both if each.name == name)
+            batch = self._body if column.per_row else self._head
+            count = self._row_ends[-1] if column.per_row else len(self)
+            known = self._table_columns[name] = stored_column(column, batch, count)
+        return known
+
+    def request(self, index: int) -> LoggedInference | LoggedObservation:
+        """Decode one request; its arrays are read-only views, but for strings and booleans.
 
         Raises:
             DamagedSegment: The segment is not what was written.
@@ -88,19 +137,17 @@ class SegmentView:
         except DamagedSegment:
             raise
         except _UNREADABLE as error:
-            raise DamagedSegment(f"unreadable entry: {error}") from error
+            raise DamagedSegment(f"unreadable request: {error}") from error
 
-    def _inference(self, index: int) -> InferenceEntry:
+    def _inference(self, index: int) -> LoggedInference:
         inputs, outputs = self._tensors(index)
         names = [column.name.removeprefix("in.") for column in self.layout.inputs]
-        mask = self._sampled[index]
-        challengers = enumerate(self.route.challengers)
-        return InferenceEntry(
+        return LoggedInference(
             request_id=self._text("request_id", index) or "",
             time_us=self.times_us[index],
             route=self.route,
             inputs=dict(zip(names, inputs, strict=True)),
-            rows=self._rows[index],
+            rows=int(self.row_counts[index]),
             champion=Observation(
                 model=self.model,
                 status=Status.OK,
@@ -108,10 +155,10 @@ class SegmentView:
                 elapsed_ns=self._elapsed_ns[index],
                 time_us=self._ended_us[index],
             ),
-            sampled=tuple(model for bit, model in challengers if mask >> bit & 1),
+            sampled=self.sampled(index),
         )
 
-    def _observation(self, index: int) -> ObservationEntry:
+    def _observation(self, index: int) -> LoggedObservation:
         _, outputs = self._tensors(index)
         status = self.layout.status
         seen = Observation(
@@ -123,15 +170,15 @@ class SegmentView:
             time_us=self._ended_us[index],
             code=self.layout.code,
         )
-        return ObservationEntry(
+        return LoggedObservation(
             request_id=self._text("request_id", index) or "",
             route=self.route,
-            rows=self._rows[index],
+            rows=int(self.row_counts[index]),
             observation=seen,
         )
 
     def _tensors(self, index: int) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Return one entry's inputs and outputs."""
+        """Return one request's inputs and outputs."""
         columns = (*self.layout.inputs, *self.layout.outputs)
         tensors = tuple(
             self._tensor(column, values, index)
@@ -151,14 +198,9 @@ class SegmentView:
 
     @cached_property
     def _values(self) -> list[Array]:
-        """The flat values of each input and output, of all entries."""
-        parts = {False: self._head, True: None}
+        """The flat values of each input and output, of all requests."""
         stored = {per_row: self.layout.columns(per_row=per_row) for per_row in (False, True)}
-        if stored[True]:
-            parts[True] = _batch(self._body_bytes())
-            _check(parts[True], body_schema(self.layout)[0])
-            if parts[True].num_rows != self._row_ends[-1]:
-                raise DamagedSegment("head and body disagree")
+        parts = {False: self._head, True: self._body}
         # The tensors are the last columns of the head, and all columns of the body.
         sources = {
             per_row: iter(parts[per_row].columns[-len(columns) :])
@@ -173,6 +215,16 @@ class SegmentView:
         ]
 
     @cached_property
+    def _body(self) -> pa.RecordBatch:
+        if not self.layout.columns(per_row=True):
+            return None
+        body = _batch(self._body_bytes())
+        _check(body, body_schema(self.layout)[0])
+        if body.num_rows != self._row_ends[-1]:
+            raise DamagedSegment("head and body disagree")
+        return body
+
+    @cached_property
     def _sampled(self) -> list[int]:
         return self._integers("sampled", "uint64")
 
@@ -185,22 +237,22 @@ class SegmentView:
         return self._integers("ended_us", "int64")
 
     def _integers(self, name: str, dtype: str) -> list[int]:
-        values: list[int] = arrays.values_of(self._head.column(name), dtype).tolist()
+        values: list[int] = arrays.values_of(self.head_column(name), dtype).tolist()
         return values
 
     def _text(self, name: str, index: int) -> str | None:
-        text: str | None = self._head.column(name)[index].as_py()
+        text: str | None = self.head_column(name)[index].as_py()
         return text
 
 
-def decode(segment: Segment) -> list[tuple[int, Entry]]:
-    """Return what was encoded: each entry with its place in the group.
+def decode(segment: Segment) -> list[tuple[int, LoggedInference | LoggedObservation]]:
+    """Return what was encoded: each request with its place in the group.
 
     Raises:
         DamagedSegment: The segment is not what was written.
     """
     view = SegmentView.of_segment(segment)
-    return [(number, view.entry(index)) for index, number in enumerate(view.numbers)]
+    return [(number, view.request(index)) for index, number in enumerate(view.numbers)]
 
 
 def _batch(stream: bytes) -> pa.RecordBatch:

@@ -5,9 +5,9 @@
                  life left open can never be completed.
     routes       descriptions of routes, each once
     segments     `seq` never restarts, even when the table has been emptied, and is the order: the
-                 clock is not. `base` is the number of the first entry of the segment's group;
-                 entries are numbered from 0 in each life. (life, base + number in the group) is
-                 the place of an entry in the file.
+                 clock is not. `base` is the number of the first request of the segment's group;
+                 requests are numbered from 0 in each life. (life, base + number in the group) is
+                 the place of a request in the file.
 
 A commit is one transaction, on the disk when it returns (WAL, synchronous=FULL). Checksums cover
 the blobs and every column from which a reader draws a conclusion, since SQLite has none of its own.
@@ -84,6 +84,10 @@ _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 class Replaced(OSError):
     """The file under this name is not the one that was opened: it was moved or deleted."""
+
+
+class Full(OSError):
+    """The file holds as much as it may; it will be written again when something has moved."""
 
 
 def checksum(covered: Sequence[int | None], route_digest: str, head: bytes) -> int:
@@ -169,7 +173,7 @@ class WriteAhead:
         """Write the segments of one group; they are on the disk when this returns.
 
         Args:
-            base: Number of the group's first entry in this writer's life.
+            base: Number of the group's first request in this writer's life.
             again: It was tried before and seemed to fail. An error on the last step leaves open
                 what happened, so the group is looked for first and never written twice.
 
@@ -178,6 +182,8 @@ class WriteAhead:
         """
         if not self._is_in_place():
             raise Replaced("the write-ahead was moved or deleted")
+        if self._size() > limits.LOG_BACKLOG_BYTES_MAX:
+            raise Full("the write-ahead is full, for nothing moves to the tables")
         execute = self._connection.execute
         added: dict[int, _StoredRoute] = {}
         execute("BEGIN IMMEDIATE")
@@ -216,6 +222,14 @@ class WriteAhead:
         (number,) = execute("SELECT id FROM routes WHERE digest = ?", (key,)).fetchone()
         added[id(route)] = _StoredRoute(route, number, key)
         return added[id(route)]
+
+    def _size(self) -> int:
+        """Return the bytes in use."""
+        pages, free, size = (
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0]
+            for name in ("page_count", "freelist_count", "page_size")
+        )
+        return int((pages - free) * size)
 
     def _holds(self, base: int) -> bool:
         query = "SELECT 1 FROM segments WHERE life = ? AND base = ? LIMIT 1"

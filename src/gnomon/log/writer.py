@@ -17,14 +17,15 @@ from gnomon.core import limits
 from gnomon.core.inference import InferenceEntry
 from gnomon.log import segments
 from gnomon.log.arrays import bytes_of
-from gnomon.log.correlation import OpenRequests
 from gnomon.log.layouts import Entry
 from gnomon.log.segments import Segment
 from gnomon.log.write_ahead import WriteAhead, is_damage, set_aside
 
 logger = logging.getLogger(__name__)
 
-_ENTRY_BYTES = 1_000  # what the Python objects of an entry take beside its values, about
+# What the Python objects take beside the values, about
+_ENTRY_BYTES = 1_000
+_REQUEST_BYTES = 200
 # What may pass by itself, so that trying again helps; but for what SQLite says of wrong values.
 _PASSING = (sqlite3.Error, OSError, MemoryError)
 _REFUSED = (
@@ -37,17 +38,17 @@ _REFUSED = (
 
 @dataclass(slots=True)
 class _Group:
-    """Entries on their way to the disk.
+    """Requests on their way to the disk.
 
     Attributes:
-        base: Number of the first.
-        entries: How many, also those that could not be encoded.
+        base: Number of the first request.
+        requests: How many, also those that could not be encoded.
         bytes: What they were counted as in the queue.
         tried: A commit has failed, or seemed to.
     """
 
     base: int
-    entries: int
+    requests: int
     bytes: int
     refused: int
     segments: list[Segment]
@@ -57,11 +58,13 @@ class _Group:
 class LogWriter:
     """The inference log of one front; implements `core.inference.InferenceLog`.
 
+    It counts requests: a request's inference is one and each observation of it is one.
+
     An entry is committed at most `LOG_COMMIT_INTERVAL_S` after it was appended, earlier when
     `LOG_COMMIT_ENTRIES_MAX` wait. An observation must be appended after its inference.
 
     When the disk is full or fails, what was appended stays in memory and is tried again until it
-    succeeds; meanwhile entries beyond the queue's bounds are dropped and counted. `stats` says
+    succeeds; meanwhile what is beyond the queue's bounds is dropped and counted. `stats` says
     so. Nothing of it is ever raised.
 
     Encoding shares the interpreter with the loop: a process that serves requests sets
@@ -69,7 +72,7 @@ class LogWriter:
 
     Args:
         path: The write-ahead; made if it is missing.
-        queue_entries_max: Entries not yet committed, at most.
+        queue_requests_max: Requests not yet committed, at most.
         queue_bytes_max: Their size in memory, about, at most.
     """
 
@@ -77,30 +80,29 @@ class LogWriter:
         self,
         path: Path,
         *,
-        queue_entries_max: int = limits.LOG_QUEUE_ENTRIES_MAX,
+        queue_requests_max: int = limits.LOG_QUEUE_ENTRIES_MAX,
         queue_bytes_max: int = limits.LOG_QUEUE_BYTES_MAX,
     ) -> None:
         self._path = path
-        self._entries_max = queue_entries_max
+        self._requests_max = queue_requests_max
         self._bytes_max = queue_bytes_max
         # Each counter has one writer, so none needs a lock: first those of the appending thread,
         self._queue: deque[tuple[Entry, int]] = deque()
-        self._entries_in = 0
+        self._requests_in = 0
         self._bytes_in = 0
         self._dropped = 0
         # then those of the committing thread.
-        self._entries_out = 0
+        self._requests_out = 0
         self._bytes_out = 0
         self._refused = 0
         self._trouble: str | None = None
         self._store: WriteAhead | None = None
         self._identity: tuple[str, int] | None = None
-        self._numbered = 0
-        self._open_requests = OpenRequests(limits.LOG_OPEN_OBSERVATIONS_MAX)
+        self._taken = 0  # also the number of the next one
 
         self._wake = threading.Event()
         self._settled = threading.Condition()  # guards what other threads ask for
-        self._wanted = 0  # entries whose commit somebody waits for
+        self._wanted = 0  # requests whose commit somebody waits for
         self._hurried = False
         self._close_by: float | None = None  # monotonic
         self._thread = threading.Thread(target=self._run, name="inference-log", daemon=True)
@@ -114,19 +116,19 @@ class LogWriter:
         Never blocks. Call it from one thread only. The entry's arrays must not change afterwards;
         they are let go when the entry is committed.
         """
-        size = _size_of(entry)
-        waiting = self._entries_in - self._entries_out
+        count, size = len(entry.request_ids), _size_of(entry)
         if (
-            waiting >= self._entries_max
+            self._requests_in - self._requests_out + count > self._requests_max
             or self._bytes_in - self._bytes_out + size > self._bytes_max
             or self._close_by is not None
         ):
-            self._dropped += 1
+            self._dropped += count
             return False
         self._queue.append((entry, size))
-        self._entries_in += 1
+        self._requests_in += count
         self._bytes_in += size
-        if len(self._queue) in (1, limits.LOG_COMMIT_ENTRIES_MAX):
+        queued = self._requests_in - self._taken
+        if len(self._queue) == 1 or queued - count < limits.LOG_COMMIT_ENTRIES_MAX <= queued:
             self._wake.set()
         return True
 
@@ -136,12 +138,12 @@ class LogWriter:
         """Wait until all that was appended so far is on the disk; False if that took too long."""
         target = self._hurry()
         with self._settled:
-            return self._settled.wait_for(lambda: self._entries_out >= target, timeout_s)
+            return self._settled.wait_for(lambda: self._requests_out >= target, timeout_s)
 
     def _hurry(self) -> int:
-        """Have all that was appended so far committed now; return how many entries that is."""
+        """Have all that was appended so far committed now; return how many requests that is."""
         with self._settled:
-            target = self._entries_in
+            target = self._requests_in
             self._wanted = max(self._wanted, target)
             self._hurried = True
         self._wake.set()
@@ -151,16 +153,16 @@ class LogWriter:
         """Return the counters since the start.
 
         Returns:
-            appended: Entries taken.
-            dropped: Entries not taken because the queue was full, or that could not be encoded.
-            uncommitted: Entries taken and not yet on the disk.
+            appended: Requests taken.
+            dropped: Requests not taken because the queue was full, or that could not be encoded.
+            uncommitted: Requests taken and not yet on the disk.
             degraded: Why nothing can be committed at present; None if all is well.
         """
-        out = self._entries_out
+        out = self._requests_out
         return {
-            "appended": self._entries_in,
+            "appended": self._requests_in,
             "dropped": self._dropped + self._refused,
-            "uncommitted": self._entries_in - out,
+            "uncommitted": self._requests_in - out,
             "degraded": self._trouble,
         }
 
@@ -170,9 +172,9 @@ class LogWriter:
             self._close_by = time.monotonic() + timeout_s
         self._hurry()
         self._thread.join(timeout_s + limits.LOG_BUSY_TIMEOUT_S)
-        left = self._entries_in - self._entries_out
+        left = self._requests_in - self._requests_out
         if left:
-            logger.error("inference log: %d entries could not be written before the end", left)
+            logger.error("inference log: %d requests could not be written before the end", left)
 
     # The committing thread
 
@@ -201,8 +203,8 @@ class LogWriter:
 
     def _is_due(self) -> bool:
         return (
-            len(self._queue) >= limits.LOG_COMMIT_ENTRIES_MAX
-            or self._wanted > self._entries_out
+            self._requests_in - self._taken >= limits.LOG_COMMIT_ENTRIES_MAX
+            or self._wanted > self._requests_out
             or self._close_by is not None
         )
 
@@ -227,30 +229,32 @@ class LogWriter:
 
     def _take(self) -> _Group:
         """Take what fits one group from the queue and encode it; lets the entries go."""
+        base, size = self._taken, 0
         entries: list[Entry] = []
-        size = 0
         while (
             self._queue
-            and len(entries) < limits.LOG_COMMIT_ENTRIES_MAX
+            and self._taken - base < limits.LOG_COMMIT_ENTRIES_MAX
             and (size == 0 or size + self._queue[0][1] <= limits.LOG_COMMIT_BYTES_MAX)
         ):
             entry, entry_size = self._queue.popleft()
+            if isinstance(entry, InferenceEntry):
+                entry.ticket.number = self._taken
             entries.append(entry)
             size += entry_size
-        base = self._numbered
-        self._numbered += len(entries)
+            self._taken += len(entry.request_ids)
+        count = self._taken - base
         try:
-            of = self._open_requests.resolve(entries, base)
-            encoded, refused = segments.encode(entries, of)
+            encoded, reasons = segments.encode(entries)
         except Exception as error:  # a fault of ours must not end the log
-            encoded, refused = [], [error] * len(entries)
-        if refused:
+            encoded, reasons = [], [error]
+        refused = count - sum(segment.entries for segment in encoded)
+        if reasons:
             logger.error(
-                "inference log: %d entries cannot be encoded and are dropped",
-                len(refused),
-                exc_info=refused[0],
+                "inference log: %d requests cannot be encoded and are dropped",
+                refused,
+                exc_info=reasons[0],
             )
-        return _Group(base, len(entries), size, len(refused), encoded)
+        return _Group(base, count, size, refused, encoded)
 
     def _write(self, group: _Group) -> bool:
         """Commit a group; False if it has to be tried again."""
@@ -265,8 +269,8 @@ class LogWriter:
                 group.tried = True
                 self._fail(error)
                 return False
-            logger.exception("inference log: %d entries cannot be stored", group.entries)
-            group.refused = group.entries
+            logger.exception("inference log: %d requests cannot be stored", group.requests)
+            group.refused = group.requests
         if self._trouble is not None:
             logger.warning("inference log: it can be written again")
             self._trouble = None
@@ -274,7 +278,7 @@ class LogWriter:
 
     def _settle(self, group: _Group) -> None:
         with self._settled:
-            self._entries_out += group.entries
+            self._requests_out += group.requests
             self._bytes_out += group.bytes
             self._refused += group.refused
             self._settled.notify_all()
@@ -311,7 +315,7 @@ class LogWriter:
 
 def _size_of(entry: Entry) -> int:
     """Return the bytes that an entry keeps in memory, about."""
-    size = _ENTRY_BYTES
+    size = _ENTRY_BYTES + _REQUEST_BYTES * len(entry.request_ids)
     if isinstance(entry, InferenceEntry):
         outputs = entry.champion.outputs
         for array in entry.inputs.values():
