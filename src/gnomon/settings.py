@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from gnomon.core import limits
+from gnomon.core.errors import Invalid
 
 
 def default_home() -> Path:
@@ -24,6 +28,47 @@ def server_url() -> str | None:
 def token() -> str | None:
     """Return $GNOMON_TOKEN: the token for a server whose token file is elsewhere."""
     return os.environ.get("GNOMON_TOKEN") or None
+
+
+def fronts() -> int:
+    """Return $GNOMON_FRONTS: how many fronts a server has that was not told; 1 without it.
+
+    Raises:
+        Invalid: It is no number.
+    """
+    named = os.environ.get("GNOMON_FRONTS") or "1"
+    if not named.isdecimal():
+        raise Invalid(f"GNOMON_FRONTS is {named[:40]!r}; a number of fronts was expected.")
+    return int(named)
+
+
+def log_days() -> float:
+    """Return $GNOMON_LOG_DAYS: how long inferences are kept; 30 without it.
+
+    Raises:
+        Invalid: It is no number.
+    """
+    return _number("GNOMON_LOG_DAYS", limits.LOG_KEPT_DAYS)
+
+
+def log_gigabytes() -> float:
+    """Return $GNOMON_LOG_GB: how large the tables of the log may be together; 10 without it.
+
+    Raises:
+        Invalid: It is no number.
+    """
+    return _number("GNOMON_LOG_GB", limits.LOG_KEPT_BYTES / limits.GIB)
+
+
+def _number(name: str, usual: float) -> float:
+    named = os.environ.get(name) or str(usual)
+    try:
+        number = float(named)
+    except ValueError:
+        number = math.nan
+    if not number > 0:
+        raise Invalid(f"{name} is {named[:40]!r}; a number above 0 was expected.")
+    return number
 
 
 def child_environment(**extra: str) -> dict[str, str]:
@@ -104,6 +149,11 @@ class Home:
     def front_socket(self, index: int) -> Path:
         """Return where front `index` takes orders from the control plane."""
         return self.run / f"front-{index}.sock"
+
+    @property
+    def connections_file(self) -> Path:
+        """Return where several fronts tell each other how many connections they have."""
+        return self.run / "connections"
 
     def write_ahead(self, index: int) -> Path:
         """Return the write-ahead of front `index`."""

@@ -19,7 +19,7 @@ def main() -> int:
         nursery_command=nursery_command,
         probe_timeout_s=float(sys.argv[2]),
     )
-    return asyncio.run(supervisor.run([], [], lambda: print("ready", flush=True)))
+    return asyncio.run(supervisor.run([], lambda: print("ready", flush=True)))
 
 
 if __name__ == "__main__":

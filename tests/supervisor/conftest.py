@@ -10,6 +10,7 @@ import pytest
 from gnomon import unix_sockets
 from gnomon.core.deployment import HostSpec, HostStatus
 from gnomon.core.frames import HEADER, Frame, Kind, body_size, decode, encode
+from gnomon.core.resources import USUAL, Resources
 from gnomon.supervisor.client import SupervisorClient
 from tests.bare import supervisor
 from tests.waiting import until
@@ -26,7 +27,10 @@ class Line:
 
     def read(self) -> Frame | None:
         header = self._bytes.read(HEADER.size)
-        return decode(header, self._bytes.read(body_size(header))) if header else None
+        if not header:
+            return None
+        frame, _ = decode(header + self._bytes.read(body_size(header)))
+        return frame
 
     def send(self, *tensors, request: int = 1, deadline_ms: int = 5_000) -> None:
         deadline_ns = time.monotonic_ns() + deadline_ms * 1_000_000
@@ -56,7 +60,13 @@ class Bare:
         path.write_bytes(content)
         return path
 
-    def start(self, content: bytes, name: str = "host", role: str = "champion") -> HostSpec:
+    def start(
+        self,
+        content: bytes,
+        name: str = "host",
+        role: str = "champion",
+        resources: Resources = USUAL,
+    ) -> HostSpec:
         path = self.save(content, name)
         spec = HostSpec(
             name=name,
@@ -65,6 +75,7 @@ class Bare:
             version_uuid=f"uuid-of-{name}",
             role=role,
             model_bytes=len(content),
+            resources=resources,
         )
         self.client.start_host(spec)
         return spec

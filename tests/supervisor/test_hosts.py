@@ -1,14 +1,20 @@
+import asyncio
 import os
 import resource
 import signal
+import time
+from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
+from gnomon import unix_sockets
 from gnomon.core import limits
 from gnomon.core.frames import Kind
+from gnomon.front.link import Link
 from tests import hostile_models
+from tests.front.talking import Owner
 from tests.processes import works
 from tests.waiting import until
 
@@ -78,6 +84,44 @@ def test_a_host_has_no_secrets_no_files_and_hard_limits(bare):
     assert challenger.nice() == process.nice() + limits.CHALLENGER_NICE
 
 
+def test_a_host_has_no_network(bare):
+    bare.start(hostile_models.doubling())
+    pid = bare.when("ready").pid
+
+    elsewhere = os.readlink(f"/proc/{pid}/ns/net") != os.readlink("/proc/self/ns/net")
+    [filtered] = [
+        line.split()[1] == "2"
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines()
+        if line.startswith("Seccomp:")
+    ]
+    assert elsewhere or filtered
+    interfaces = Path(f"/proc/{pid}/net/dev").read_text().splitlines()[2:]
+    assert filtered or [line.split(":")[0].strip() for line in interfaces] == ["lo"]
+    assert bare.connect().run(ROW).kind is Kind.RESULT
+
+
+def test_large_tensors_go_through_memory_that_does_not_count_as_the_models(bare):
+    bare.start(hostile_models.doubling())
+    process = psutil.Process(bare.when("ready").pid)
+    limit, hard = process.rlimit(resource.RLIMIT_AS)
+
+    async def ask(*sizes: int) -> None:
+        owner = Owner()
+        path = bare.directory / "run" / "host.sock"
+        link = Link(owner, unix_sockets.connect(path, timeout_s=10))
+        await owner.hears()
+        for number, size in enumerate(sizes):
+            rows = np.arange(2 * size, dtype=np.float32).reshape(size, 2)
+            link.run(number, time.monotonic_ns() + 10**10, (rows,))
+            await owner.hears()
+            assert np.array_equal(owner.frames[-1].tensors[0], rows * 2)
+        assert process.rlimit(resource.RLIMIT_AS) == (limit + 2 * 16 * limits.MIB, hard)
+        link.abandon()
+
+    asyncio.run(ask(1, 100_000, 10, 1_500_000, 200_000))
+    until(lambda: process.rlimit(resource.RLIMIT_AS) == (limit, hard))
+
+
 def test_a_host_that_is_killed_is_back_at_once_under_the_same_name(bare):
     bare.start(hostile_models.doubling())
     before = bare.when("ready")
@@ -118,6 +162,23 @@ def test_a_run_past_its_deadline_is_stopped_and_the_host_goes_on(bare):
     assert bare.status().pid == pid
 
 
+def test_an_idle_host_sleeps_and_still_stops_the_next_run_at_its_deadline(bare):
+    bare.start(hostile_models.endless_loop(on_input=True))
+    process = psutil.Process(bare.when("ready").pid)
+    line = bare.connect()
+    line.run(ROW)
+    wake_ups = []
+
+    def asleep() -> bool:
+        status = Path(f"/proc/{process.pid}/status").read_text()  # of its first thread
+        wake_ups.append(status.split("voluntary_ctxt_switches:")[1].split()[0])
+        return wake_ups[-1:] == wake_ups[-2:-1]
+
+    until(asleep, every_s=0.6)
+    assert line.run(ROW * 1_000, deadline_ms=100).text.startswith("inference_timeout: ")
+    assert line.run(ROW).kind is Kind.RESULT
+
+
 def test_a_memory_bomb_fails_cleanly_in_its_host(bare):
     bare.start(hostile_models.memory_bomb_on_input())
     line = bare.connect()
@@ -126,6 +187,17 @@ def test_a_memory_bomb_fails_cleanly_in_its_host(bare):
 
     assert failed.kind is Kind.FAILED
     assert line.run(ROW).kind is Kind.RESULT
+
+
+def test_an_output_that_fits_no_frame_is_a_model_error_and_the_host_goes_on(bare):
+    bare.start(hostile_models.as_large_as_asked())
+    line = bare.connect()
+
+    failed = line.run(ROW * 5_000)  # 100 MB
+
+    assert failed.kind is Kind.FAILED
+    assert failed.text.startswith("model_failed: its outputs cannot be sent: 100000000 bytes")
+    assert line.run(ROW * 300).tensors[0].shape == (300, 300)
 
 
 def test_a_model_that_no_longer_loads_is_failed_with_the_reason_and_not_retried(bare):
@@ -205,10 +277,17 @@ def test_a_connection_that_sends_no_frames_is_closed_and_no_other_is_hurt(bare):
     assert good.run(ROW).kind is Kind.RESULT
 
 
+def test_a_front_that_does_not_read_keeps_a_host_from_no_other(bare):
+    bare.start(hostile_models.doubling())
+    good, bad = bare.connect(), bare.connect()
+
+    bad.send(np.ones((1_000_000, 2), np.float32))  # more than a socket holds
+
+    assert good.run(ROW, deadline_ms=20_000).kind is Kind.RESULT
+
+
 @pytest.mark.parametrize("order", [b"{}\n", b"not json\n", b'{"op": "rm"}\n', b'{"op": 3}\n'])
 def test_an_order_that_makes_no_sense_is_refused_and_the_next_is_carried_out(bare, order):
-    from gnomon import unix_sockets
-
     path = bare.directory / "run" / "supervisor.sock"
     with unix_sockets.connect(path, timeout_s=5) as connection:
         connection.sendall(order)

@@ -14,6 +14,7 @@ REFUSED = {
     "deep_nesting": "model_too_complex",
     "hostile_names": "model_load_failed",
     "no_outputs": "model_load_failed",
+    "many_outputs": "model_too_complex",
     "sequence_output": "model_load_failed",
     "huge_dimensions": "model_load_failed",
     "memory_bomb": "model_memory_exceeded",

@@ -1,4 +1,4 @@
-"""The children's side: what a front and the control plane are made of.
+"""The children's side: what a front, the control plane and the flusher are made of.
 
 Heavy libraries are imported where they are used: neither process loads the other's.
 """
@@ -8,20 +8,28 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import resource
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from gnomon import settings
 from gnomon.core import limits
 from gnomon.core.access import token_hash
 from gnomon.http_access import allowed_hosts
-from gnomon.server.files import ensure_token
+from gnomon.server.files import ensure_token, front_names
 from gnomon.settings import Home
+
+if TYPE_CHECKING:
+    from gnomon.control.plane import ControlPlane
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
 _EXIT_LIFELINE = 70
@@ -29,13 +37,23 @@ _EXIT_LIFELINE = 70
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Child:
+    """What the supervisor told this process.
+
+    Attributes:
+        listener: The flusher has none.
+        index: Which of the fronts this is.
+        fronts: How many there are.
+    """
+
     home: Home
-    listener: socket.socket
+    listener: socket.socket | None
     lifeline: int
     ready: int
     control_url: str
     front_url: str
     open_inference: bool
+    index: int
+    fronts: int
 
     def tell_ready(self) -> None:
         os.write(self.ready, b"r")
@@ -60,49 +78,69 @@ class _Child:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Be a front or the control plane, as the supervisor said."""
+    """Be a front, the control plane or the flusher, as the supervisor said."""
     parser = argparse.ArgumentParser(prog="gnomon.server")
-    parser.add_argument("role", choices=["front", "control"])
+    parser.add_argument("role", choices=sorted(_ROLES))
     parser.add_argument("--home", type=Path, required=True)
     parser.add_argument("--descriptors", required=True)
     parser.add_argument("--control-url", required=True)
     parser.add_argument("--front-url", required=True)
     parser.add_argument("--open-inference", action="store_true")
+    parser.add_argument("--index", type=int, default=0)
+    parser.add_argument("--fronts", type=int, default=1)
     parsed = parser.parse_args(arguments)
-    listener, lifeline, ready = map(int, parsed.descriptors.split(","))
+    *listener, lifeline, ready = map(int, parsed.descriptors.split(","))
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
-    # pyarrow imports pandas with its first array, which would stop a front for a second. Here it
-    # cannot: None makes the import fail, and pyarrow does without.
-    sys.modules["pandas"] = None  # type: ignore[assignment]
+    sys.meta_path.insert(0, _NoPandas())
     child = _Child(
         home=Home(parsed.home),
-        listener=socket.socket(fileno=listener),
+        listener=socket.socket(fileno=listener[0]) if listener else None,
         lifeline=lifeline,
         ready=ready,
         control_url=parsed.control_url,
         front_url=parsed.front_url,
         open_inference=parsed.open_inference,
+        index=parsed.index,
+        fronts=parsed.fronts,
     )
-    (_front if parsed.role == "front" else _control)(child)
+    _ROLES[parsed.role](child)
+
+
+class _NoPandas(MetaPathFinder):
+    """Makes the import of pandas fail.
+
+    pyarrow imports it with its first array, where it is installed, which would stop a front for a
+    second; without it pyarrow does as well.
+    """
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        if fullname == "pandas":
+            raise ModuleNotFoundError("a server does without pandas", name=fullname)
 
 
 def _front(child: _Child) -> None:
     # The log encodes in a thread; the loop gets the interpreter back after 1 ms instead of 5.
     sys.setswitchinterval(0.001)
+    _raise_files_max()
     import uvloop
 
     from gnomon.front import app
+    from gnomon.front.accepting import Share
     from gnomon.log.writer import LogWriter
     from gnomon.supervisor.client import SupervisorClient
 
-    log = LogWriter(child.home.write_ahead(0))
+    assert child.listener is not None
+    share = None
+    if child.fronts > 1:
+        share = Share(child.home.connections_file, index=child.index, fronts=child.fronts)
+    log = LogWriter(child.home.write_ahead(child.index))
     child.end_with_supervisor(lambda: log.commit(limits.LOG_LAST_COMMIT_S))
     try:
         uvloop.run(
             app.run(
-                0,
+                child.index,
                 tcp_socket=child.listener,
-                order_socket_path=child.home.front_socket(0),
+                order_socket_path=child.home.front_socket(child.index),
                 hosts_directory=child.home.run,
                 routing_file=child.home.routing_file,
                 log=log,
@@ -110,10 +148,44 @@ def _front(child: _Child) -> None:
                 version=version("gnomon"),
                 replace_host=SupervisorClient(child.home.supervisor_socket).replace_host,
                 on_ready=child.tell_ready,
+                share=share,
             )
         )
     finally:
         log.close()
+
+
+def _raise_files_max() -> None:
+    """Use as many descriptors as this process may: each connection is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _plane(child: _Child) -> ControlPlane:
+    from gnomon.backends.local import LocalBackend
+    from gnomon.control.plane import ControlPlane
+    from gnomon.front.client import FrontClient
+    from gnomon.supervisor.client import SupervisorClient
+
+    home = child.home
+    backend = LocalBackend(
+        SupervisorClient(home.supervisor_socket),
+        {
+            name: FrontClient(home.front_socket(index))
+            for index, name in enumerate(front_names(child.fronts))
+        },
+        home.routing_file,
+    )
+    return ControlPlane.open(
+        database=home.database,
+        artifacts=home.artifacts,
+        inference_log=home.inference_log,
+        backend=backend,
+        token_hash=token_hash(home.token_file.read_text().strip()),
+        front_url=child.front_url,
+        open_inference=child.open_inference,
+    )
 
 
 def _control(child: _Child) -> None:
@@ -121,28 +193,13 @@ def _control(child: _Child) -> None:
 
     from gnomon.api.app import create_app
     from gnomon.api.server import ServerIdentity
-    from gnomon.backends.local import LocalBackend
-    from gnomon.control.plane import ControlPlane
-    from gnomon.front.client import FrontClient
     from gnomon.log.reader import read
-    from gnomon.supervisor.client import SupervisorClient
 
+    assert child.listener is not None
     child.end_with_supervisor()
     home = child.home
     ensure_token(home)  # its file may have been removed since the start
-    backend = LocalBackend(
-        SupervisorClient(home.supervisor_socket),
-        {"front-0": FrontClient(home.front_socket(0))},
-        home.routing_file,
-    )
-    plane = ControlPlane.open(
-        database=home.database,
-        artifacts=home.artifacts,
-        backend=backend,
-        token_hash=token_hash(home.token_file.read_text().strip()),
-        front_url=child.front_url,
-        open_inference=child.open_inference,
-    )
+    plane = _plane(child)
     identity = ServerIdentity(
         version=version("gnomon"),
         control_url=child.control_url,
@@ -174,3 +231,36 @@ def _control(child: _Child) -> None:
         uvicorn.Server(config).run(sockets=[child.listener])
     finally:
         plane.close()
+
+
+def _flusher(child: _Child) -> None:
+    from gnomon.log import flusher
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    child.end_with_supervisor()
+    keep = flusher.Keep(
+        seconds=settings.log_days() * 86_400.0, bytes=int(settings.log_gigabytes() * limits.GIB)
+    )
+    _end_former_fronts(child)
+    child.tell_ready()
+    flusher.run(child.home.inference_log, stop, keep)
+
+
+def _end_former_fronts(child: _Child) -> None:
+    """Begin another life of the logs of fronts that there are no more: what is open there is lost.
+
+    A front that is there does so itself when it starts.
+    """
+    from gnomon.log.write_ahead import WriteAhead
+
+    for index in range(child.fronts, limits.FRONTS_MAX):
+        path = child.home.write_ahead(index)
+        if path.exists():
+            try:
+                WriteAhead(path).close()
+            except (sqlite3.Error, OSError) as error:
+                logging.warning("log.not_ended file=%s error=%s", path.name, error)
+
+
+_ROLES = {"front": _front, "control": _control, "flusher": _flusher}

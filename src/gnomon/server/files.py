@@ -27,6 +27,11 @@ def ensure_token(home: Home) -> None:
         write_private(home.token_file, token.encode() + b"\n")
 
 
+def front_names(count: int) -> list[str]:
+    """Return how the fronts of a server are called, by index: in statuses, logs and notices."""
+    return ["front"] if count == 1 else [f"front-{index}" for index in range(count)]
+
+
 def remembered_ports(home: Home) -> Mapping[str, int]:
     """Return the ports of last time by name; nothing if that cannot be read."""
     try:

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from gnomon import settings
 from gnomon.core import limits
 from gnomon.core.errors import Conflict, Invalid, ServerError
+from gnomon.server.backup import check_metadata
 from gnomon.server.children import LOG_FORMAT
 from gnomon.server.files import (
     ensure_token,
+    front_names,
     remember_ports,
     remembered_ports,
     say_where,
@@ -50,7 +53,8 @@ class ServeOptions:
     Attributes:
         host: Address to bind; loopback only.
         control_port: Of the control plane; None: the remembered one, 8080, or a free one.
-        front_port: Of the front; None: the remembered one, 8081, or a free one.
+        front_port: Of the fronts; None: the remembered one, 8081, or a free one.
+        fronts: How many processes answer inference; None: $GNOMON_FRONTS, or 1.
         open_inference: Inference needs no token.
         probe_timeout_s: How long an uploaded model may take to load and run once.
     """
@@ -58,6 +62,7 @@ class ServeOptions:
     host: str = LOOPBACK
     control_port: int | None = None
     front_port: int | None = None
+    fronts: int | None = None
     open_inference: bool = False
     probe_timeout_s: float = limits.PROBE_TIMEOUT_S
 
@@ -66,10 +71,11 @@ def serve(home: Home, options: ServeOptions) -> int:
     """Run a server until SIGTERM or SIGINT; return the exit code.
 
     Raises:
-        Invalid: The address is not loopback.
+        Invalid: The address is not loopback, or the number of fronts is not possible.
         Conflict: Another server runs in this home, or a port that was asked for is taken.
+        ServerError: The metadata is damaged.
     """
-    _check(options)
+    fronts = _checked(options)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
     os.umask(0o077)
     home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,6 +88,7 @@ def serve(home: Home, options: ServeOptions) -> int:
                 f"A gnomon server runs in {home.root} already: 'gnomon status' shows it, "
                 "'gnomon down' ends it."
             ) from None
+        check_metadata(home)
         for directory in (home.artifacts, home.inference_log, home.logs):
             directory.mkdir(mode=0o700, exist_ok=True)
         shutil.rmtree(home.run, ignore_errors=True)  # sockets of a server that was killed
@@ -91,15 +98,20 @@ def serve(home: Home, options: ServeOptions) -> int:
         set_old_log_aside(home)
         control, front = _bind_ports(home, options)
         with control, front:
-            return asyncio.run(_supervise(home, options, control, front))
+            return asyncio.run(_Server(home, options, control, front, fronts).run())
 
 
-def _check(options: ServeOptions) -> None:
+def _checked(options: ServeOptions) -> int:
+    """Return how many fronts there are to be."""
     if options.host not in (LOOPBACK, "localhost", "::1"):
         raise Invalid(
             f"gnomon serves on loopback only, not on {options.host!r}: it has no TLS yet, and a "
             "token must not cross a network in the clear. Put a TLS proxy in front of it."
         )
+    fronts = settings.fronts() if options.fronts is None else options.fronts
+    if not 1 <= fronts <= limits.FRONTS_MAX:
+        raise Invalid(f"{fronts} fronts were asked for; 1 to {limits.FRONTS_MAX} are possible.")
+    return fronts
 
 
 def _bind_ports(home: Home, options: ServeOptions) -> tuple[socket.socket, socket.socket]:
@@ -138,55 +150,88 @@ def nursery_command(orders: int, lifeline: int) -> tuple[Sequence[str], dict[str
     return command, NURSERY_ENVIRONMENT
 
 
-async def _supervise(
-    home: Home, options: ServeOptions, control: socket.socket, front: socket.socket
-) -> int:
-    supervisor = Supervisor(
-        run_directory=home.run,
-        log_directory=home.logs,
-        nursery_command=nursery_command,
-        probe_timeout_s=options.probe_timeout_s,
-    )
-    urls = {"control_url": _url(control), "front_url": _url(front)}
+class _Server:
+    """The supervisor, and how its children are started."""
 
-    def child(name: str, listener: socket.socket) -> tuple[Child, int]:
-        ready_read, ready_write = os.pipe()
-        descriptors = (listener.fileno(), supervisor.lifeline, ready_write)
-        command = [
-            *(sys.executable, "-m", "gnomon.server", name),
-            *("--home", str(home.root)),
-            *("--descriptors", ",".join(map(str, descriptors))),
-            *("--control-url", urls["control_url"], "--front-url", urls["front_url"]),
-            *(["--open-inference"] if options.open_inference else []),
+    def __init__(
+        self,
+        home: Home,
+        options: ServeOptions,
+        control: socket.socket,
+        front: socket.socket,
+        fronts: int,
+    ) -> None:
+        self._home = home
+        self._options = options
+        self._supervisor = Supervisor(
+            run_directory=home.run,
+            log_directory=home.logs,
+            nursery_command=nursery_command,
+            probe_timeout_s=options.probe_timeout_s,
+        )
+        self._urls = {"control_url": _url(control), "front_url": _url(front)}
+        self._ports = (control, front)
+        count = ("--fronts", str(fronts))
+        self._children = [
+            *(
+                self._child("front", name, front, *count, "--index", str(index))
+                for index, name in enumerate(front_names(fronts))
+            ),
+            self._child("control", "control", control, *count),
+            self._child("flusher", "flusher", None, *count),
         ]
-        made = Child(
+
+    async def run(self) -> int:
+        """Serve until SIGTERM or SIGINT; return the exit code.
+
+        Raises:
+            ServerError: It did not start.
+        """
+        try:
+            code = await self._supervisor.run(self._children, self._say_started, self._close_ports)
+        finally:
+            self._home.server_file.unlink(missing_ok=True)
+        if code:
+            failed = next((child for child in self._children if child.restarts), None)
+            raise ServerError(
+                f"The server did not start; its logs are in {self._home.logs}."
+                if failed is None
+                else f"The server did not start, because its process {failed.name!r} ended. "
+                f"The end of {failed.log_path}:\n{_last_lines(failed.log_path)}"
+            )
+        return code
+
+    def _child(self, role: str, name: str, listener: socket.socket | None, *more: str) -> Child:
+        ready_read, ready_write = os.pipe()
+        listening = (listener.fileno(),) if listener else ()
+        descriptors = (*listening, self._supervisor.lifeline, ready_write)
+        command = [
+            *(sys.executable, "-m", "gnomon.server", role),
+            *("--home", str(self._home.root)),
+            *("--descriptors", ",".join(map(str, descriptors))),
+            *("--control-url", self._urls["control_url"], "--front-url", self._urls["front_url"]),
+            *(["--open-inference"] if self._options.open_inference else []),
+            *more,
+        ]
+        return Child(
             name=name,
             prepare=lambda: (command, child_environment(), descriptors),
-            log_path=home.logs / f"{name}.log",
+            ready=ready_read,
+            log_path=self._home.logs / f"{name}.log",
         )
-        return made, ready_read
 
-    children = [child("front", front), child("control", control)]
+    def _close_ports(self) -> None:
+        """Leave the ports to the children: once they listen no more, callers are refused at once.
 
-    def started() -> None:
-        say_where(home, urls)
-        print(f"gnomon {version('gnomon')} serves at {urls['control_url']}", flush=True)
+        A connection that nobody will accept would keep its caller waiting until the very end.
+        """
+        for port in self._ports:
+            port.close()
 
-    try:
-        code = await supervisor.run(
-            [made for made, _ in children], [ready for _, ready in children], started
-        )
-    finally:
-        home.server_file.unlink(missing_ok=True)
-    if code:
-        failed = next((made for made, _ in children if made.restarts), None)
-        raise ServerError(
-            f"The server did not start; its logs are in {home.logs}."
-            if failed is None
-            else f"The server did not start, because its process {failed.name!r} ended. "
-            f"The end of {failed.log_path}:\n{_last_lines(failed.log_path)}"
-        )
-    return code
+    def _say_started(self) -> None:
+        say_where(self._home, self._urls)
+        control_url = self._urls["control_url"]
+        print(f"gnomon {version('gnomon')} serves at {control_url}", flush=True)
 
 
 def _last_lines(log: Path) -> str:

@@ -1,4 +1,4 @@
-"""The processes there are one of: nursery, front, control plane. Each is kept running."""
+"""The processes other than hosts: nursery, fronts, control plane. Each is kept running."""
 
 from __future__ import annotations
 
@@ -28,13 +28,17 @@ class Child:
         prepare: Called before each start; returns the command, its environment, and the
             descriptors it inherits.
         started: Called after each start, to close what only the child needs.
+        ready: Read end of a pipe to which it writes a byte when it works, after each start; None:
+            it works as soon as it runs.
     """
 
     name: str
     prepare: Callable[[], tuple[Sequence[str], Mapping[str, str], Sequence[int]]]
     started: Callable[[], None] = lambda: None
+    ready: int | None = None
     log_path: Path
     pid: int | None = None
+    is_ready: bool = False
     restarts: int = 0
     backoff: Backoff = field(default_factory=Backoff)
 
@@ -43,7 +47,7 @@ class Child:
         return ProcessStatus(
             name=self.name,
             pid=self.pid,
-            state="running" if self.pid is not None else "starting",
+            state="running" if self.is_ready else "starting",
             restarts=self.restarts,
             log=str(self.log_path),
         )
@@ -55,7 +59,8 @@ class Children:
     def __init__(self) -> None:
         self._children: list[Child] = []
         self._stopping = False
-        self.died = asyncio.Event()  # one of them, since it was last cleared
+        self.died = asyncio.Event()  # one of them, at any time
+        self.ready = asyncio.Event()  # all of them, at one time
 
     def status(self) -> list[ProcessStatus]:
         """Return what is known of each child."""
@@ -64,6 +69,9 @@ class Children:
     def start(self, child: Child) -> None:
         """Start a child and keep it running."""
         self._children.append(child)
+        self.ready.clear()
+        if child.ready is not None:
+            asyncio.get_running_loop().add_reader(child.ready, self._told_ready, child, child.ready)
         self._spawn(child)
 
     def stop(self, *names: str) -> None:
@@ -83,7 +91,7 @@ class Children:
         child = next((child for child in self._children if child.pid == pid), None)
         if child is None:
             return False
-        child.pid = None
+        child.pid, child.is_ready = None, False
         if self._stopping:
             log.info("process.ended name=%s how=%s", child.name, describe_exit(wait_status))
         else:
@@ -93,6 +101,15 @@ class Children:
             pause_s = child.backoff.pause_s(time.monotonic())
             asyncio.get_running_loop().call_later(pause_s, self._spawn, child)
         return True
+
+    def _told_ready(self, child: Child, pipe: int) -> None:
+        os.read(pipe, 1)
+        self._is_ready(child)
+
+    def _is_ready(self, child: Child) -> None:
+        child.is_ready = child.pid is not None
+        if all(each.is_ready for each in self._children):
+            self.ready.set()
 
     def _spawn(self, child: Child) -> None:
         if self._stopping:
@@ -116,4 +133,6 @@ class Children:
         # Reaped by pid for all children alike; Popen must not wait for it too.
         process.returncode = 0
         child.started()
+        if child.ready is None:
+            self._is_ready(child)
         log.info("process.started name=%s pid=%d", child.name, process.pid)

@@ -20,7 +20,9 @@ from gnomon import unix_sockets
 from gnomon.core import limits
 from gnomon.core.deployment import HostSpec, HostState, HostStatus, ProbeReport
 from gnomon.core.errors import LimitReached
-from gnomon.host.process import EXIT_DEADLINE, HostOrder, memory_limit
+from gnomon.core.resources import USUAL
+from gnomon.host.process import HostOrder, memory_limit
+from gnomon.host.watchdog import EXIT_DEADLINE
 from gnomon.supervisor.backoff import Backoff, describe_exit
 from gnomon.supervisor.nursery import NurseryGone, NurseryLine
 from gnomon.supervisor.pipes import LinePipe
@@ -119,7 +121,8 @@ class Hosts:
         self._socket_path(name).unlink(missing_ok=True)
         if host.pid is not None:
             pid = host.pid
-            _kill(pid, signal.SIGTERM)
+            # One that still loads has nobody to finish for, and may never hear of SIGTERM.
+            _kill(pid, signal.SIGTERM if host.state == "ready" else signal.SIGKILL)
             overdue = asyncio.get_running_loop().call_later(
                 limits.DRAIN_TIMEOUT_S, _kill, pid, signal.SIGKILL
             )
@@ -170,7 +173,8 @@ class Hosts:
             mode="probe",
             model_path=path,
             version_uuid=sha256,
-            memory_bytes=memory_limit(Path(path).stat().st_size),
+            threads=1,
+            memory_bytes=memory_limit(Path(path).stat().st_size, USUAL),
             cpu_s=math.ceil(self._probe_timeout_s),
             nice=limits.CHALLENGER_NICE,
             empty_directory=str(self._empty_directory),
@@ -225,7 +229,8 @@ class Hosts:
             mode="serve",
             model_path=spec.model_path,
             version_uuid=spec.version_uuid,
-            memory_bytes=memory_limit(spec.model_bytes),
+            threads=spec.resources.threads,
+            memory_bytes=memory_limit(spec.model_bytes, spec.resources),
             cpu_s=None,
             nice=limits.CHALLENGER_NICE if spec.role == "challenger" else 0,
             empty_directory=str(self._empty_directory),

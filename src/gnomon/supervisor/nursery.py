@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 
 from gnomon.core import limits
 from gnomon.host.process import HostOrder
+
+log = logging.getLogger(__name__)
 
 _ANSWER_BYTES_MAX = 64 * limits.KIB
 
@@ -22,6 +25,7 @@ class NurseryLine:
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
         self._turn = asyncio.Lock()
+        self._network_known = False  # how the hosts are kept from it is in the log
 
     def open(self) -> socket.socket:
         """Make a new pair of sockets and return the nursery's end, for it to inherit."""
@@ -60,4 +64,8 @@ class NurseryLine:
         answer = json.loads(message)
         if "error" in answer:
             raise OSError(answer["error"])
+        if not self._network_known:
+            self._network_known = True
+            level = logging.WARNING if answer["network"] == "none" else logging.INFO
+            log.log(level, "nursery.isolated network=%s", answer["network"])
         return int(answer["pid"])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from gnomon.core import limits
@@ -15,6 +17,8 @@ from gnomon.supervisor.hosts import Hosts
 from gnomon.supervisor.nursery import NurseryGone
 
 log = logging.getLogger(__name__)
+
+_LOOKS, _LOOK_INTERVAL_S = 5, 0.02
 
 
 class Orders:
@@ -57,7 +61,8 @@ class Orders:
                 self._hosts.stop(order["name"])
                 return None
             case "replace_host":
-                self._hosts.replace(order["name"])
+                if not await self._is_at_work(order["name"]):
+                    self._hosts.replace(order["name"])
                 return None
             case "hosts":
                 return [status.to_json() for status in self._hosts.status()]
@@ -68,6 +73,27 @@ class Orders:
                 return [status.to_json() for status in self._processes()]
             case other:
                 raise Invalid(f"The supervisor knows no order {str(other)[:40]!r}.")
+
+    async def _is_at_work(self, name: str) -> bool:
+        """Say whether a host runs, and so its own watchdog ends what takes too long.
+
+        A front that waits for a host cannot tell that it runs for another front, with more time.
+        """
+        for _ in range(_LOOKS):
+            pid = next((host.pid for host in self._hosts.status() if host.name == name), None)
+            if pid is not None and "R" in _thread_states(pid):
+                return True
+            await asyncio.sleep(_LOOK_INTERVAL_S)
+        return False
+
+
+def _thread_states(pid: int) -> set[str]:
+    """Return the states of a process's threads, as /proc has them: R works, T is stopped."""
+    states = set()
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            states.add(stat.read_text().rpartition(")")[2].split()[0])
+    return states
 
 
 LINE_BYTES_MAX = limits.CONTROL_MESSAGE_BYTES_MAX

@@ -55,14 +55,17 @@ class Supervisor:
         self._stop = asyncio.Event()
 
     async def run(
-        self, children: Sequence[Child], ready: Sequence[int], started: Callable[[], None]
+        self,
+        children: Sequence[Child],
+        started: Callable[[], None],
+        stopping: Callable[[], None] = lambda: None,
     ) -> int:
         """Serve until SIGTERM or SIGINT; return the exit code.
 
         Args:
-            children: The front and the control plane.
-            ready: Read ends of pipes on which each writes when it is ready.
+            children: The fronts and the control plane.
             started: Called once all are ready.
+            stopping: Called before the children are asked to end.
         """
         loop = asyncio.get_running_loop()
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -78,7 +81,7 @@ class Supervisor:
             self.children.start(self._nursery_child())
             for child in children:
                 self.children.start(child)
-            if not await self._all_ready(ready):
+            if not await self._all_ready():
                 log.error("server.not_started")
                 await self._shut_down([child.name for child in children])
                 return 1
@@ -86,6 +89,7 @@ class Supervisor:
                 started()
                 log.info("server.started")
             await self._stop.wait()
+            stopping()
             await self._shut_down([child.name for child in children])
         return 0
 
@@ -105,35 +109,19 @@ class Supervisor:
             log_path=self._log_directory / "nursery.log",
         )
 
-    async def _all_ready(self, ready: Sequence[int]) -> bool:
-        """Wait until each pipe was written to; false if that takes too long or a child dies.
+    async def _all_ready(self) -> bool:
+        """Wait until all children are ready; false if that takes too long or a child dies.
 
         A child that dies now, before it ever worked, would die again: better to say so at once.
         """
-        if not ready:
-            return True
-        loop = asyncio.get_running_loop()
-        waiting = set(ready)
-        done = asyncio.Event()
-
-        def told(descriptor: int) -> None:
-            loop.remove_reader(descriptor)
-            waiting.discard(descriptor)
-            if not waiting:
-                done.set()
-
-        for descriptor in ready:
-            loop.add_reader(descriptor, told, descriptor)
-        events = (done, self._stop, self.children.died)
+        events = (self.children.ready, self._stop, self.children.died)
         tasks = [asyncio.ensure_future(event.wait()) for event in events]
         await asyncio.wait(
             tasks, timeout=limits.CHILD_READY_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
         )
         for task in tasks:
             task.cancel()
-        for descriptor in waiting:
-            loop.remove_reader(descriptor)
-        return done.is_set() or self._stop.is_set()
+        return self.children.ready.is_set() or self._stop.is_set()
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():
