@@ -130,8 +130,8 @@ def _once(graph, level: int):
     )
 
 
-def endless_loop(*, on_input: bool = False) -> bytes:
-    """Never ends a run; with `on_input`, only where the first value of x is above 100."""
+def endless_loop(*, on_input: bool = False, rows: object = "n") -> bytes:
+    """Never ends a run; with `on_input`, only where a value of x is above 100."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["go"], ["go_on"]),
@@ -153,7 +153,13 @@ def endless_loop(*, on_input: bool = False) -> bytes:
     else:
         initializers = [numpy_helper.from_array(np.array(True), "start")]
     nodes.append(helper.make_node("Loop", ["", "start", "x"], ["y"], body=body))
-    return model(nodes, [value("x")], [value("y")], initializers=initializers)
+    shape = (rows, 2)
+    return model(
+        nodes,
+        [value("x", shape=shape)],
+        [value("y", shape=shape)],
+        initializers=initializers,
+    )
 
 
 def memory_bomb(elements: int = 4_000_000_000) -> bytes:
@@ -180,6 +186,24 @@ def memory_bomb_on_input() -> bytes:
     ]
     zero = numpy_helper.from_array(np.array([0], dtype=np.int64), "zero")
     return model(nodes, [value("x")], [value("y")], initializers=[axes, zero])
+
+
+def one_long_node() -> bytes:
+    """Multiplies two matrices as wide as the most of x says: a stop is not heard meanwhile."""
+    axes = numpy_helper.from_array(np.array([0, 1], dtype=np.int64), "axes")
+    twice = numpy_helper.from_array(np.array([2], dtype=np.int64), "twice")
+    nodes = [
+        helper.make_node("ReduceMax", ["x", "axes"], ["most"], keepdims=1),
+        helper.make_node("Cast", ["most"], ["width"], to=INT64),
+        helper.make_node("Reshape", ["width", "one"], ["flat"]),
+        helper.make_node("Tile", ["flat", "twice"], ["square"]),
+        helper.make_node("Expand", ["most", "square"], ["matrix"]),
+        helper.make_node("MatMul", ["matrix", "matrix"], ["product"]),
+        helper.make_node("ReduceMean", ["product", "axes"], ["mean"], keepdims=1),
+        helper.make_node("Add", ["x", "mean"], ["y"]),
+    ]
+    one = numpy_helper.from_array(np.array([1], dtype=np.int64), "one")
+    return model(nodes, [value("x")], [value("y")], initializers=[axes, one, twice])
 
 
 def crashes_on_input() -> bytes:
@@ -241,6 +265,31 @@ def no_outputs() -> bytes:
     made = helper.make_model(graph, opset_imports=OPSET)
     made.ir_version = 9
     return made.SerializeToString()
+
+
+def many_outputs(count: int = 65) -> bytes:
+    names = [f"y{number}" for number in range(count)]
+    nodes = [helper.make_node("Identity", ["x"], [name]) for name in names]
+    return model(nodes, [value("x")], [value(name) for name in names])
+
+
+def as_large_as_asked() -> bytes:
+    """Gives ones [n, n], where n is the first value of x."""
+    one = numpy_helper.from_array(np.array([1], dtype=np.int64), "one")
+    zero = numpy_helper.from_array(np.array(0, dtype=np.int64), "zero")
+    twice = numpy_helper.from_array(np.array([2], dtype=np.int64), "twice")
+    nodes = [
+        helper.make_node("Reshape", ["x", "all"], ["flat"]),
+        helper.make_node("Gather", ["flat", "zero"], ["first"]),
+        helper.make_node("Cast", ["first"], ["n"], to=INT64),
+        helper.make_node("Reshape", ["n", "one"], ["size"]),
+        helper.make_node("Tile", ["size", "twice"], ["shape"]),
+        helper.make_node("Expand", ["ones", "shape"], ["y"]),
+    ]
+    all_ = numpy_helper.from_array(np.array([-1], dtype=np.int64), "all")
+    ones = numpy_helper.from_array(np.array(1, dtype=np.float32), "ones")
+    outputs = [value("y", shape=("m", "m"))]
+    return model(nodes, [value("x")], outputs, initializers=[one, zero, twice, all_, ones])
 
 
 def sequence_output() -> bytes:

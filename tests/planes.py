@@ -19,6 +19,7 @@ def open_plane(home: Path, backend: FakeBackend, *, token: str = TOKEN) -> Contr
     return ControlPlane.open(
         database=home / "metadata.sqlite",
         artifacts=home / "artifacts",
+        inference_log=home / "inference-log",
         backend=backend,
         token_hash=token_hash(token),
         front_url=FRONT_URL,
@@ -32,7 +33,7 @@ def owner(plane: ControlPlane) -> Caller:
 
 def workspace_of(plane: ControlPlane) -> int:
     """Return the id of the owner's workspace."""
-    return plane.catalog.default_workspace(owner(plane)).id
+    return plane.workspaces.default(owner(plane)).id
 
 
 def upload(plane: ControlPlane, name: str, content: bytes | None = None) -> ModelVersion:

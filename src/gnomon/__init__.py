@@ -14,9 +14,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gnomon import deployment_config as deployment_config
     from gnomon import framework as framework
     from gnomon import object as object
     from gnomon.core.errors import GnomonError
+    from gnomon.deployment_config import DeploymentConfigBuilder
     from gnomon.framework import Framework
     from gnomon.sdk.client import Client
     from gnomon.sdk.inference import InferenceResult
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Client": "gnomon.sdk.client",
+    "DeploymentConfigBuilder": "gnomon.deployment_config",
     "Framework": "gnomon.framework",
     "GnomonError": "gnomon.core.errors",
     "InferenceResult": "gnomon.sdk.inference",
@@ -38,10 +41,11 @@ _HOMES = {
     "Pipeline": "gnomon.sdk.pipeline",
     "Workspace": "gnomon.sdk.workspace",
 }
-_MODULES = frozenset({"framework", "object"})
+_MODULES = frozenset({"deployment_config", "framework", "object"})
 
 __all__ = [
     "Client",
+    "DeploymentConfigBuilder",
     "Framework",
     "GnomonError",
     "InferenceResult",
@@ -51,6 +55,7 @@ __all__ = [
     "Pipeline",
     "Workspace",
     "__version__",
+    "deployment_config",
     "framework",
     "object",
 ]

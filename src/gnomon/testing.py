@@ -26,14 +26,15 @@ from gnomon.core.errors import (
 from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status
 from gnomon.core.model import Signature
 from gnomon.core.routing import RoutingTable, ServedModel
+from gnomon.core.stats import FrontStats
 from gnomon.core.tensors import Array, TensorSpec
 
 if TYPE_CHECKING:
-    from gnomon.front.batches import Receiver
+    from gnomon.front.batches import Run
 
 
 class FakeChannel:
-    """A `front.channel.Channel` whose model is a function of this process.
+    """A `front.service.Channel` whose model is a function of this process.
 
     Args:
         model: Whose observations it makes.
@@ -63,53 +64,56 @@ class FakeChannel:
         self.runs: list[tuple[Array, ...]] = []
         self.run = run
         self.holding = holding
-        self._held: list[tuple[tuple[Array, ...], float, Receiver, int]] = []
+        self._held: list[Run] = []
 
-    def submit(
-        self, tensors: tuple[Array, ...], deadline: float, receiver: Receiver, tag: int
-    ) -> None:
-        """Run the model now, or at `release`; see `front.channel.Channel`."""
+    @property
+    def room(self) -> int:
+        """Return how many more requests it takes."""
+        return self.queue_max - sum(map(len, self._held))
+
+    def submit(self, run: Run) -> None:
+        """Run the model now, or at `release`; see `front.service.Channel`."""
         if not self.connected:
             gone = HostUnavailable(f"{self.model}: its host is not running; try again shortly.")
-            receiver.ended(tag, self._failure(Status.ERROR, gone))
-        elif len(self._held) >= self.queue_max:
+            run.end(self._failure(Status.ERROR, gone))
+        elif len(run) > self.room:
             full = Overloaded(f"{self.model}: its queue is full; try again shortly.")
-            receiver.ended(tag, self._failure(Status.DROPPED, full))
+            run.end(self._failure(Status.DROPPED, full))
         elif self.holding:
-            self._held.append((tensors, deadline, receiver, tag))
+            self._held.append(run)
         else:
-            self._end(tensors, receiver, tag)
+            self._end(run)
 
     def release(self) -> None:
         """Run what waits."""
         held, self._held = self._held, []
-        for tensors, _, receiver, tag in held:
-            self._end(tensors, receiver, tag)
+        for run in held:
+            self._end(run)
 
     def sweep(self, now: float) -> None:
         """Give up what waits longer than it may."""
-        late = [run for run in self._held if run[1] <= now]
-        self._held = [run for run in self._held if run[1] > now]
-        for _, _, receiver, tag in late:
+        late = [run for run in self._held if run.deadline <= now]
+        self._held = [run for run in self._held if run.deadline > now]
+        for run in late:
             error = GnomonError(f"{self.model}: no answer within the deadline.")
-            receiver.ended(tag, self._failure(Status.TIMEOUT, error, code="inference_timeout"))
+            run.end(self._failure(Status.TIMEOUT, error, code="inference_timeout"))
 
     def lose_host(self) -> None:
         """End what waits, as when the host dies."""
         self.connected = False
         held, self._held = self._held, []
-        for _, _, receiver, tag in held:
+        for run in held:
             error = HostUnavailable(
                 f"{self.model}: its host ended while the request was under way."
             )
-            receiver.ended(tag, self._failure(Status.ERROR, error))
+            run.end(self._failure(Status.ERROR, error))
 
-    def _end(self, tensors: tuple[Array, ...], receiver: Receiver, tag: int) -> None:
-        self.runs.append(tensors)
+    def _end(self, run: Run) -> None:
+        self.runs.append(run.tensors)
         try:
-            outputs = self.run(*tensors)
+            outputs = self.run(*run.tensors)
         except GnomonError as error:
-            receiver.ended(tag, self._failure(Status.ERROR, error))
+            run.end(self._failure(Status.ERROR, error))
             return
         observation = Observation(
             model=self.model,
@@ -118,7 +122,7 @@ class FakeChannel:
             elapsed_ns=1_000,
             time_us=time.time_ns() // 1000,
         )
-        receiver.ended(tag, observation)
+        run.end(observation)
 
     def _failure(self, status: Status, error: GnomonError, code: str = "") -> Observation:
         return Observation(
@@ -178,6 +182,7 @@ class FakeBackend:
     otherwise, by the sha256 of the file:
 
         backend.rejects(sha256, "not_onnx")      # the probe refuses it
+        backend.declares(sha256, signature)      # the probe finds this
         backend.hosts_become(sha256, "failed")   # its hosts start like this from now on
         backend.set_state(name, "ready")         # this host is like this from now on
 
@@ -189,6 +194,7 @@ class FakeBackend:
         fronts_away: The fronts do not answer.
         host_room: How many hosts fit.
         unread: What `commit_logs` returns.
+        stats: What `front_stats` returns.
     """
 
     def __init__(self) -> None:
@@ -198,9 +204,10 @@ class FakeBackend:
         self.fronts_away = False
         self.host_room = 100
         self.unread: list[str] = []
+        self.stats: list[FrontStats] = [FrontStats(front="front-0", answers=True)]
         self._changed = threading.Condition()
         self._hosts: dict[str, HostStatus] = {}
-        self._rejected: dict[str, ProbeReport] = {}
+        self._probed: dict[str, ProbeReport] = {}
         self._first_states: dict[str, tuple[HostState, str | None]] = {}
         self._pid = 10_000_000  # above what Linux gives
 
@@ -208,7 +215,11 @@ class FakeBackend:
 
     def rejects(self, sha256: str, reason: str, message: str = "It is no model.") -> None:
         """Let the probe refuse a file."""
-        self._rejected[sha256] = ProbeReport(reason=reason, message=message)
+        self._probed[sha256] = ProbeReport(reason=reason, message=message)
+
+    def declares(self, sha256: str, signature: Signature) -> None:
+        """Let the probe find that a file takes and gives this."""
+        self._probed[sha256] = ProbeReport(signature=signature)
 
     def hosts_become(self, sha256: str, state: HostState, reason: str | None = None) -> None:
         """Let the hosts of a file be in this state as soon as they are started."""
@@ -278,7 +289,7 @@ class FakeBackend:
         self._answer()
         if not path.is_file():
             return ProbeReport(reason="model_load_failed", message="The file is not there.")
-        return self._rejected.get(sha256, ProbeReport(signature=SIGNATURE))
+        return self._probed.get(sha256, ProbeReport(signature=SIGNATURE))
 
     def publish(self, table: RoutingTable) -> None:
         """See `Backend`. Like a front, it ignores a table that is older than the one it has."""
@@ -295,10 +306,10 @@ class FakeBackend:
         self._answer()
         return list(self.unread)
 
-    def front_stats(self) -> list[dict[str, Any]]:
+    def front_stats(self) -> list[FrontStats]:
         """See `Backend`."""
         self._answer()
-        return []
+        return list(self.stats)
 
     def processes(self) -> list[ProcessStatus]:
         """See `Backend`."""

@@ -20,6 +20,7 @@ from gnomon.api.app import create_app
 from gnomon.api.server import ServerIdentity
 from gnomon.control.plane import ControlPlane
 from gnomon.http_access import allowed_hosts
+from gnomon.log.query import Cursor
 from gnomon.testing import FakeBackend
 from tests.planes import FRONT_URL, TOKEN, open_plane
 from tests.waiting import until
@@ -118,6 +119,7 @@ def shadow(champion: dict[str, Any], *challengers: dict[str, Any]) -> dict[str, 
         "challengers": [ref(version) for version in challengers],
         "mode": "async",
         "shadow_wait_ms": 1000,
+        "sample": [1.0] * len(challengers),
     }
     return {"steps": [{"ShadowDeploy": shadow}]}
 
@@ -127,15 +129,28 @@ class FakeLog:
 
     def __init__(self) -> None:
         self.rows: list[str] = []
-        self.asked: list[tuple[Path, int, int]] = []
+        self.asked: list[tuple[Path, int, dict[str, Any]]] = []
+        self.notices: tuple[str, ...] = ()
         self.bug: Exception | None = None
 
-    def __call__(self, directory: Path, pipeline_id: int, *, limit: int) -> tuple[pa.Table, bool]:
+    def __call__(self, directory: Path, pipeline_id: int, **asked: Any) -> FakePage:
         if self.bug is not None:
             raise self.bug
-        self.asked.append((directory, pipeline_id, limit))
-        table = pa.table({"request_id": pa.array(self.rows[:limit], pa.string())})
-        return table, len(self.rows) > limit
+        self.asked.append((directory, pipeline_id, asked))
+        return FakePage(self.rows, asked["limit"], self.notices)
+
+
+class FakePage:
+    """A `log.reader.Page`, of which only the request ids are known."""
+
+    def __init__(self, rows: list[str], limit: int, notices: tuple[str, ...]) -> None:
+        self._rows = rows[:limit]
+        self.more = len(rows) > limit
+        self.next = Cursor({"log": len(self._rows)})
+        self.notices = notices
+
+    def table(self) -> pa.Table:
+        return pa.table({"request_id": pa.array(self._rows, pa.string())})
 
 
 def identity(port: int, home: Path) -> ServerIdentity:

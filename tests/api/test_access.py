@@ -18,20 +18,50 @@ ROUTES = {
     ("GET", "/v1/health"): 200,
     ("GET", "/v1/server"): 200,
     ("GET", "/v1/openapi.json"): 200,
+    ("GET", "/v1/stats"): 200,
+    ("GET", "/v1/metrics"): 200,
     ("GET", "/v1/workspaces"): 200,
     ("POST", "/v1/workspaces"): 201,
     ("GET", "/v1/workspaces/default"): 200,
+    ("GET", "/v1/garbage"): 200,
+    ("DELETE", "/v1/garbage"): 200,
+    ("GET", "/v1/users"): 200,
+    ("GET", "/v1/workspaces/{workspace}"): 200,
+    ("PATCH", "/v1/workspaces/{workspace}"): 200,
+    ("DELETE", "/v1/workspaces/{workspace}"): 409,  # it is not archived
+    ("GET", "/v1/workspaces/{workspace}/users"): 200,
+    ("PUT", "/v1/workspaces/{workspace}/users/{user}"): 200,
+    ("DELETE", "/v1/workspaces/{workspace}/users/{user}"): 200,
+    ("GET", "/v1/workspaces/{workspace}/tags"): 200,
+    ("POST", "/v1/workspaces/{workspace}/tags"): 201,
+    ("PUT", "/v1/workspaces/{workspace}/tags/{tag}/models/{tagged}"): 200,
+    ("PUT", "/v1/workspaces/{workspace}/tags/{tag}/pipelines/{tagged}"): 200,
+    ("DELETE", "/v1/workspaces/{workspace}/tags/{tag}/models/{tagged}"): 200,
+    ("DELETE", "/v1/workspaces/{workspace}/tags/{tag}/pipelines/{tagged}"): 200,
+    ("DELETE", "/v1/workspaces/{workspace}/tags/{tag}"): 204,
+    ("GET", "/v1/workspaces/{workspace}/model-versions"): 200,
     ("GET", "/v1/workspaces/{workspace}/models"): 200,
+    ("GET", "/v1/workspaces/{workspace}/models/{name}"): 200,
     ("POST", "/v1/workspaces/{workspace}/models/{name}/versions"): 201,
     ("GET", "/v1/workspaces/{workspace}/models/{name}/versions/{version}"): 200,
+    ("DELETE", "/v1/workspaces/{workspace}/models/{name}/versions/{version}"): 409,  # it runs
     ("PATCH", "/v1/workspaces/{workspace}/model-versions/{version}"): 200,
+    ("GET", "/v1/workspaces/{workspace}/pipeline-versions"): 200,
     ("GET", "/v1/workspaces/{workspace}/pipelines"): 200,
     ("POST", "/v1/workspaces/{workspace}/pipelines"): 201,
     ("GET", "/v1/workspaces/{workspace}/pipelines/{name}"): 200,
+    ("DELETE", "/v1/workspaces/{workspace}/pipelines/{name}"): 409,  # it is deployed
+    ("GET", "/v1/workspaces/{workspace}/pipelines/{name}/versions"): 200,
+    ("GET", "/v1/workspaces/{workspace}/pipelines/{name}/versions/{version}"): 200,
+    ("PUT", "/v1/workspaces/{workspace}/pipelines/{name}/versions/{version}/deployment"): 202,
     ("GET", "/v1/workspaces/{workspace}/pipelines/{name}/deployment"): 200,
     ("PUT", "/v1/workspaces/{workspace}/pipelines/{name}/deployment"): 202,
     ("DELETE", "/v1/workspaces/{workspace}/pipelines/{name}/deployment"): 202,
+    ("GET", "/v1/workspaces/{workspace}/pipelines/{name}/deployment/stats"): 200,
+    ("PATCH", "/v1/workspaces/{workspace}/pipelines/{name}/deployment/shadow"): 200,
+    ("GET", "/v1/workspaces/{workspace}/pipelines/{name}/deployment/shadow/changes"): 200,
     ("GET", "/v1/workspaces/{workspace}/pipelines/{name}/logs"): 200,
+    ("GET", "/v1/workspaces/{workspace}/pipelines/{name}/logs/tables"): 404,  # none yet
 }
 TOKENS = {
     "none": None,
@@ -86,20 +116,34 @@ def arranged(api):
     version = api.upload("m")
     api.deploy("p", shadow(version))
     api.settled("p")
+    tag = api.call("POST", "/v1/workspaces/1/tags", {"tag": "fraud"}).json()
     bodies = {
+        ("PATCH", "/v1/workspaces/{workspace}"): {"archived": False},
+        ("PUT", "/v1/workspaces/{workspace}/users/{user}"): {"role": "user"},
+        ("POST", "/v1/workspaces/{workspace}/tags"): {"tag": "other"},
         ("POST", "/v1/workspaces"): {"name": "other"},
         ("POST", "/v1/workspaces/{workspace}/pipelines"): {"name": "other"},
         ("PATCH", "/v1/workspaces/{workspace}/model-versions/{version}"): {"tensor_fields": None},
         ("PUT", "/v1/workspaces/{workspace}/pipelines/{name}/deployment"): {
             "definition": shadow(version)
         },
+        ("PATCH", "/v1/workspaces/{workspace}/pipelines/{name}/deployment/shadow"): {
+            "mode": "joined"
+        },
     }
     uploads = ("POST", "/v1/workspaces/{workspace}/models/{name}/versions")
 
     def send(route, workspace=1, **options):
         method, path = route
-        name = "m" if "/models/" in path else "p"
-        path = path.format(workspace=workspace, name=name, version=version["uuid"])
+        is_model = "/models/" in path
+        path = path.format(
+            workspace=workspace,
+            name="m" if is_model else "p",
+            version=2 if "/pipelines/" in path else version["uuid"],
+            tag=tag["id"],
+            tagged=version["id"] if is_model else 1,
+            user="jo@example.org",
+        )
         raw = b"a file" if route == uploads else None
         return api.call(method, path, bodies.get(route), raw=raw, **options)
 
@@ -127,7 +171,7 @@ def test_every_route_of_another_workspace_looks_as_if_it_were_not_there(api):
         if "{workspace}" in route[1]:
             nowhere = send(route, workspace=999)
             assert nowhere.status == 404, (route, nowhere.body)
-            about_an_object = "{name}" in route[1] or "{version}" in route[1]
+            about_an_object = any(part in route[1] for part in ("{name}", "{version}", "{tag}"))
             if about_an_object and route[0] != "POST":
                 assert send(route, workspace=foreign).status == 404, route
 

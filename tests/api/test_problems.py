@@ -67,7 +67,7 @@ def test_a_bad_request_id_is_refused_and_not_echoed(shared_api, request_id):
 
 
 def test_an_unknown_path_is_a_problem(shared_api):
-    for path in ("/", "/v1", "/v1/", "/v1/workspaces/", "/v2/workspaces", "/v1/workspaces/1"):
+    for path in ("/", "/v1", "/v1/", "/v1/workspaces/", "/v2/workspaces", "/v1/garbage/1"):
         check(shared_api.call("GET", path), 404, "not_found")
 
 

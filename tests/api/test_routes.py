@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import socket
 import threading
@@ -13,6 +14,8 @@ import pyarrow as pa
 import pytest
 
 from gnomon.core import limits
+from gnomon.core.inference import Status
+from gnomon.log.query import Cursor, LogQuery
 from tests.api.conftest import Api, ref, shadow
 from tests.waiting import until
 
@@ -53,6 +56,7 @@ def test_workspaces_are_made_and_listed_with_what_is_in_them(api):
         "created_at",
         "created_by",
         "archived",
+        "users",
         "models",
         "pipelines",
     }
@@ -81,6 +85,13 @@ def test_a_model_is_uploaded_found_and_configured(api):
         "file_name",
         "signature",
         "tensor_fields",
+        "batch_config",
+        "input_schema",
+        "output_schema",
+        "dynamic_batching_config",
+        "workspace",
+        "tags",
+        "author",
         "created_at",
         "created_by",
     }
@@ -163,6 +174,7 @@ def test_a_pipeline_is_built_deployed_waited_for_and_undeployed(api):
     assert set(built.json()) == {
         "id",
         "workspace_id",
+        "workspace",
         "name",
         "created_at",
         "updated_at",
@@ -198,6 +210,7 @@ def test_a_pipeline_is_built_deployed_waited_for_and_undeployed(api):
         "wanted_version",
         "url",
         "models",
+        "shadow",
         "updated_at",
     }
     assert (view["state"], view["desired"], view["revision"]) == ("running", "running", 1)
@@ -217,6 +230,8 @@ def test_a_pipeline_is_built_deployed_waited_for_and_undeployed(api):
         "reason",
         "restarts",
         "pid",
+        "sample",
+        "on",
     }
     pipeline = api.call("GET", "/v1/workspaces/1/pipelines/p").json()
     assert pipeline["definition"] == definition
@@ -291,7 +306,9 @@ def test_logs_come_as_an_arrow_stream(api, tmp_path):
     assert read(answer)["request_id"].to_pylist() == api.log.rows[:240]
     assert answer.headers["x-gnomon-more"] == "true"
     assert answer.headers["x-gnomon-unread"] == ""
-    assert api.log.asked == [(tmp_path / "log", pipeline["id"], 240)]
+    [(directory, pipeline_id, asked)] = api.log.asked
+    assert (directory, pipeline_id) == (tmp_path / "log", pipeline["id"])
+    assert asked == {"query": LogQuery(), "limit": 240, "after": None}
 
 
 def test_logs_of_nothing_are_an_empty_stream(api):
@@ -301,7 +318,55 @@ def test_logs_of_nothing_are_an_empty_stream(api):
     assert read(answer).num_rows == 0
     assert answer.headers["x-gnomon-more"] == "false"
     assert answer.headers["x-gnomon-unread"] == "front-0"
-    assert api.log.asked[0][2] == limits.LOGS_DEFAULT
+    assert api.log.asked[0][2]["limit"] == limits.LOGS_DEFAULT
+
+
+def test_logs_are_asked_for_by_time_status_model_and_request(api):
+    api.call("POST", "/v1/workspaces/1/pipelines", {"name": "p"})
+    path = "/v1/workspaces/1/pipelines/p/logs"
+    api.log.rows = ["b", "a"]
+    api.log.notices = ("ü" * 500,)
+    first = api.call("GET", f"{path}?limit=1")
+    api.call(
+        "GET",
+        f"{path}?start_datetime=1970-01-01T00:00:01&end_datetime=1970-01-01T01:00:02%2B01:00"
+        f"&status=timeout&model=m&request_id=r&order=oldest&cursor={first.headers['x-gnomon-cursor']}",
+    )
+
+    assert json.loads(first.headers["x-gnomon-notices"]) == ["ü" * 200]
+    _, _, asked = api.log.asked[-1]
+    assert asked["query"] == LogQuery(
+        start_us=1_000_000,
+        end_us=2_000_000,
+        status=Status.TIMEOUT,
+        model="m",
+        request_id="r",
+        oldest_first=True,
+    )
+    assert asked["after"] == Cursor({"log": 1})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "start_datetime=yesterday",
+        "status=fine",
+        "where=1%3D",
+        'where="x"',
+        "order=random",
+        "cursor=x",
+        "cursor=eyJhIjoieCJ9",
+        "cursor=W10=",
+        "cursor=eyJhIjo5MjIzMzcyMDM2ODU0Nzc1ODA4fQ==",
+        "cursor=eyJhIjotMX0=",
+        "cursor=%F0%9F%98%80",
+    ],
+)
+def test_logs_that_are_asked_for_wrongly_are_an_error_that_says_so(api, wrong):
+    api.call("POST", "/v1/workspaces/1/pipelines", {"name": "p"})
+    answer = api.call("GET", f"/v1/workspaces/1/pipelines/p/logs?{wrong}")
+    assert 400 <= answer.status < 500
+    assert wrong.split("=")[0] in answer.json()["detail"]
 
 
 def test_logs_of_an_unknown_pipeline_are_not_found(api):

@@ -18,8 +18,10 @@ from gnomon.backends.local import LocalBackend
 from gnomon.core import limits
 from gnomon.core.errors import ServerUnreachable
 from gnomon.core.routing import RoutingTable
+from gnomon.core.stats import FrontStats, ModelStats
 from gnomon.front.client import FrontClient
 from gnomon.supervisor.client import SupervisorClient
+from tests.waiting import until
 
 TABLE = RoutingTable(version=7, token_hashes={"a" * 64: 1})
 
@@ -116,12 +118,52 @@ def test_a_front_that_does_not_commit_keeps_no_table_waiting(front, backend_over
     assert time.monotonic() - began < 1.0
 
 
-def test_the_stats_of_a_front_that_is_away_are_left_out(tmp_path, front, backend_over):
+def test_a_front_that_is_away_says_so_in_the_stats(tmp_path, front, backend_over):
+    champion = ModelStats(sampled=3, ok=3)
+    counted = {
+        "ok": True,
+        "requests": 3,
+        "log": {"appended": 3},
+        "models": {"7": {"champ": champion.to_json()}},
+    }
     backend = backend_over(
-        a=front("a", lambda order: {"ok": True, "requests": 3}),
+        a=front("a", lambda order: counted),
         b=FrontClient(tmp_path / "nothing.sock"),
+        c=front("c", lambda order: {"ok": False, "error": "no"}),
     )
-    assert backend.front_stats() == [{"front": "a", "requests": 3}]
+    assert backend.front_stats() == [
+        FrontStats(
+            front="a",
+            answers=True,
+            requests=3,
+            log={"appended": 3},
+            models={7: {"champ": champion}},
+        ),
+        FrontStats(front="b", answers=False),
+        FrontStats(front="c", answers=False),
+    ]
+
+
+def test_a_front_that_hangs_is_waited_for_only_a_moment_and_asked_again_later(front, backend_over):
+    asked: list[threading.Event] = []
+
+    def hangs(order: dict[str, Any]) -> dict[str, Any]:
+        release = threading.Event()
+        asked.append(release)
+        release.wait(10)
+        return {"ok": True, "requests": len(asked), "log": {}, "models": {}}
+
+    backend = backend_over(a=front("a", hangs))
+    began = time.monotonic()
+    for _ in range(3):
+        assert [stats.answers for stats in backend.front_stats()] == [False]
+    assert time.monotonic() - began < 3 * limits.FRONT_STATS_WAIT_S + 1.0
+    assert len(asked) == 1, "no second call while the first one hangs"
+
+    asked[0].set()
+    [stats] = until(lambda: [s for s in backend.front_stats() if s.answers])
+    assert stats.requests == 1
+    asked[-1].set()
 
 
 def test_a_supervisor_that_is_away_is_unreachable(backend_over):

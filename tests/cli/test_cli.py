@@ -12,6 +12,7 @@ import time
 import pytest
 
 import gnomon
+from gnomon.cli import logs
 from gnomon.settings import Home
 from tests.sdk.wire import Answer
 
@@ -27,7 +28,10 @@ def test_help_is_there_at_once_and_loads_nothing_heavy():
         took_s.append(time.monotonic() - begun)
 
     assert {name.partition(".")[0] for name in done.stdout.split()} & HEAVY == set()
-    for command in ("serve", "demo", "status", "infer", "logs", "token", "down"):
+    for command in (
+        "serve", "status", "infer", "logs", "shadow", "top", "token", "down",
+        "models", "pipelines", "deploy", "undeploy", "tags", "gc",
+    ):  # fmt: skip
         assert f"\n  {command} " in done.stdout
     assert min(took_s) < 0.3
 
@@ -163,6 +167,56 @@ def test_a_pipeline_in_two_workspaces_has_to_be_told_apart(run, server):
     assert shown.code == 1
     assert "workspaces fraud, other: choose with --workspace" in shown.err
     assert run("logs", "cc-shadow", "--workspace", "other").code == 0
+
+
+def test_logs_are_chosen_by_what_is_asked_for(run, server, tensors):
+    for _ in range(2):
+        run("infer", tensors, "--pipeline", "cc-shadow")
+
+    shown = run("logs", "--limit", 1, "cc-shadow", "--model", "xgb", "--since", "2026-01-01")
+
+    query = server.requests[-1].query
+    assert (query["model"], query["start_datetime"]) == ("xgb", "2026-01-01T00:00:00+00:00")
+    lines = shown.out.splitlines()
+    assert ["xgb" in line for line in lines] == [False, True, False]
+    assert lines[2] == "There are older requests: --limit shows more."
+    assert run("logs", "show", "cc-shadow").code == 0
+    assert run("logs", "cc-shadow", "--since", "yesterday").code == 1
+    assert run("logs").code == 2
+
+
+def test_logs_are_followed(run, server, tensors, monkeypatch):
+    client = gnomon.Client(interactive=False)
+    client.set_current_workspace(client.get_workspace("fraud"))
+    pipeline = client.get_pipeline("cc-shadow")
+    pipeline.infer_from_file(tensors, request_id="old")
+    looks = []
+
+    def wait(_):  # in place of a second: something is logged, twice; then somebody presses Ctrl-C
+        looks.append(1)
+        if len(looks) == 3:
+            raise KeyboardInterrupt
+        pipeline.infer_from_file(tensors, request_id=f"new-{len(looks)}")
+
+    monkeypatch.setattr(logs.time, "sleep", wait)
+    shown = run("logs", "cc-shadow", "--follow", "--json")
+
+    assert shown.code == 130
+    entries = [json.loads(line) for line in shown.out.splitlines()]
+    assert [entry["request_id"] for entry in entries[::2]] == ["old", "new-1", "new-2"]
+    assert [entry["model_name"] for entry in entries[:2]] == ["lstm", "xgb"]
+
+
+def test_logs_are_exported(run, server, tensors, tmp_path):
+    run("infer", tensors, "--pipeline", "cc-shadow")
+
+    shown = run("logs", "export", "cc-shadow", tmp_path / "out", "--format", "csv")
+    files = run("logs", "export", "cc-shadow", tmp_path / "out", "--prefix", "p", "--json").json()
+
+    assert shown.out == f"{tmp_path}/out/cc-shadow-1.csv\n"
+    assert (tmp_path / "out" / "cc-shadow-1.csv").read_text().startswith("time,in.tensor,")
+    assert files == {"files": [f"{tmp_path}/out/p-1.json"]}
+    assert run("logs", "export", "cc-shadow", tmp_path, "--format", "xml").code == 1
 
 
 @pytest.mark.parametrize("command", ["status", "down", "token", "logs"])

@@ -154,4 +154,6 @@ def test_logs_are_committed_by_every_front(backend):
 
 def test_processes_and_stats_are_told(backend):
     assert all(process.name for process in backend.processes())
-    assert isinstance(backend.front_stats(), list)
+    [stats] = backend.front_stats()
+    assert (stats.front, stats.answers) == ("front-0", True)
+    assert stats.models == {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gnomon.control.deployments import DeploymentView
+from gnomon.control.deployment_views import DeploymentView
 from gnomon.control.plane import ControlPlane
 from gnomon.core.pipeline import Definition
 from tests.planes import owner, workspace_of

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 import threading
+from functools import partial
 
 import pytest
 
@@ -130,28 +131,31 @@ def test_what_is_not_there_is_not_found(plane):
 def test_a_version_of_another_workspace_is_not_found(plane):
     call = owner(plane)
     version = upload(plane, "m")
-    other = plane.catalog.add_workspace(call, "other")
+    other = plane.workspaces.add(call, "other")
     with pytest.raises(NotFound):
-        plane.catalog.configure(call, other.id, version.uuid, None)
+        plane.catalog.configure(call, other.id, version.uuid, {"tensor_fields": None})
 
 
 def test_columns_are_configured_one_for_each_input(plane):
     call, workspace = owner(plane), workspace_of(plane)
     version = upload(plane, "m")
-    changed = plane.catalog.configure(call, workspace, version.uuid, ["column"])
-    assert changed.tensor_fields == ("column",)
-    assert plane.catalog.configure(call, workspace, version.uuid, None).tensor_fields is None
+    configure = partial(plane.catalog.configure, call, workspace, version.uuid)
+    assert configure({"tensor_fields": ["column"]}).tensor_fields == ("column",)
+    assert configure({"batch_config": "single"}).tensor_fields == ("column",)
+    assert configure({"tensor_fields": None}).tensor_fields is None
+    with pytest.raises(Invalid, match="Nothing is to be changed"):
+        configure({})
     for fields in ([], ["a", "b"], [""], ["x" * 257]):
         with pytest.raises(Invalid):
-            plane.catalog.configure(call, workspace, version.uuid, fields)
+            configure({"tensor_fields": fields})
 
 
 def test_workspaces_have_names_of_their_own(plane):
     call = owner(plane)
-    made = plane.catalog.add_workspace(call, "Fraud")
+    made = plane.workspaces.add(call, "Fraud")
     with pytest.raises(Conflict):
-        plane.catalog.add_workspace(call, "fraud")
-    assert [w.name for w in plane.catalog.workspaces(call)] == ["default-workspace", "Fraud"]
+        plane.workspaces.add(call, "fraud")
+    assert [w.name for w in plane.workspaces.all(call)] == ["default-workspace", "Fraud"]
     assert made.models == ()
 
 

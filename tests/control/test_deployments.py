@@ -57,7 +57,7 @@ def test_a_version_that_is_not_there_is_named(plane, ask, change):
 def test_a_version_of_another_workspace_is_not_found(plane, ask):
     call = owner(plane)
     model = upload(plane, "m")
-    other = plane.catalog.add_workspace(call, "other")
+    other = plane.workspaces.add(call, "other")
     plane.pipelines.build(call, other.id, "pipe")
     with pytest.raises(NotFound):
         plane.deployments.request(call, other.id, "pipe", shadow(model))

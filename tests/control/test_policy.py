@@ -28,6 +28,7 @@ from tests.control.looks import (
     running,
 )
 
+SAMPLED = replace(NEW, sampling=(0.5,))
 START_C1, START_C2 = StartHost(1, CHAMPION), StartHost(1, RIVAL)
 START_OLD = StartHost(1, model(10, "champion"))
 NOT_STARTED = "The champion m1@1 did not start: "
@@ -276,6 +277,31 @@ TABLE = {
     "new tokens: publish the same routes": (
         look(running(), [f"{C1} ready", f"{C2} ready"], [NEW], current=False),
         [Publish({1: NEW})],
+    ),
+    "challengers watch in another way: publish, whatever their hosts do, and touch none": (
+        look(running(wanted=SAMPLED), [f"{C1} starting", f"{C2} crash_looping: x"], [NEW]),
+        [Publish({1: SAMPLED})],
+    ),
+    "the old version's challengers are changed while the new one comes up": (
+        look(
+            redeploy(serving=replace(OLD, mode="joined")),
+            [f"{D1} ready", f"{C1} starting", f"{C2} ready"],
+            [OLD],
+        ),
+        [Publish({1: replace(OLD, mode="joined")})],
+    ),
+    "the old version's challengers are changed after the new one failed": (
+        look(
+            redeploy(
+                serving=replace(OLD, mode="joined"),
+                noted="failed",
+                noted_revision=2,
+                reason="x",
+            ),
+            [f"{D1} ready"],
+            [OLD],
+        ),
+        [Publish({1: replace(OLD, mode="joined")})],
     ),
     "a failure is noted even while no front answers": (
         look(first(), [f"{C1} failed: x", f"{C2} ready"], current=False),

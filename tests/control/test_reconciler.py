@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 import time
+from dataclasses import replace
 
 import pytest
 
 from gnomon.control.reconciler import Reconciler
 from gnomon.core import limits
 from gnomon.core.access import token_hash
+from gnomon.testing import SIGNATURE
 from tests.control.deploying import deploy, now, settled, states, undeploy
 from tests.planes import TOKEN, open_plane, owner, shadow, upload, workspace_of
 from tests.waiting import until
@@ -249,19 +252,25 @@ def test_a_new_token_reaches_the_fronts(tmp_path, backend):
 
 
 def test_configuring_a_model_changes_a_deployment_only_with_the_next_deploy(running, backend):
-    model = upload(running, "m")
+    content = b"rows of this one can run together"
+    backend.declares(hashlib.sha256(content).hexdigest(), replace(SIGNATURE, row_wise=True))
+    model = upload(running, "m", content)
     deploy(running, shadow(model))
     settled(running)
-    running.catalog.configure(owner(running), workspace_of(running), model.uuid, ["column"])
+    changes = {"tensor_fields": ["column"], "batch_config": "single"}
+    running.catalog.configure(owner(running), workspace_of(running), model.uuid, changes)
     published = len(backend.tables)
     assert not backend.wait_until(
         lambda b: len(b.tables) > published, timeout_s=1.2 * limits.RECONCILE_IDLE_S
     )
-    assert backend.table.routes[0].champion.tensor_fields is None
+    champion = backend.table.routes[0].champion
+    assert (champion.tensor_fields, champion.signature.row_wise) == (None, True)
 
     deploy(running, shadow(model))
     settled(running)
-    assert backend.table.routes[0].champion.tensor_fields == ("column",)
+    configured = backend.table.routes[0].champion
+    assert (configured.tensor_fields, configured.signature.row_wise) == (("column",), False)
+    assert configured.host == champion.host
 
 
 def test_twenty_deploys_in_a_row_end_with_the_last_one(running, backend):

@@ -28,7 +28,15 @@ def test_two_versions_of_one_challenger_can_be_told_apart():
 
 def test_a_definition_survives_being_stored():
     definition = Definition(
-        steps=(Step(champion=ref("a"), challengers=(ref("b"),), mode="joined", shadow_wait_ms=7),)
+        steps=(
+            Step(
+                champion=ref("a"),
+                challengers=(ref("b"),),
+                mode="joined",
+                shadow_wait_ms=7,
+                sample=(0.25,),
+            ),
+        )
     )
     assert Definition.from_json(definition.to_json()) == definition
     alone = Definition(steps=(Step(champion=ref("a")),))
@@ -39,7 +47,7 @@ def test_a_definition_survives_being_stored():
 def test_what_cannot_be_deployed_is_refused_with_what_to_do():
     with pytest.raises(Invalid, match="no steps"):
         check_steps([])
-    with pytest.raises(Invalid, match="2 steps"):
+    with pytest.raises(Invalid, match=r"2 steps; this version .* deploys one.*clear\(\)"):
         check_steps([Step(champion=ref("a")), Step(champion=ref("b"))])
     with pytest.raises(Invalid, match=r"a@1 was given 2 times"):
         check_steps([Step(champion=ref("a"), challengers=(ref("a"),))])
@@ -51,3 +59,19 @@ def test_what_cannot_be_deployed_is_refused_with_what_to_do():
 def test_an_unknown_step_is_refused():
     with pytest.raises(Invalid, match="ModelInference or ShadowDeploy"):
         Step.from_json({"Nth": {}})
+
+
+def test_every_challenger_sees_every_request_unless_a_sample_is_given():
+    step = Step(champion=ref("a"), challengers=(ref("b"), ref("c")))
+    assert step.sample == (1.0, 1.0)
+    stored = Definition(steps=(step,)).to_json()
+    del stored["steps"][0]["ShadowDeploy"]["sample"]  # as it was before there were samples
+    assert Definition.from_json(stored) == Definition(steps=(step,))
+
+
+def test_a_sample_has_a_rate_for_each_challenger():
+    step = Step(champion=ref("a"), challengers=(ref("b"), ref("c")), sample=(0.5,))
+    with pytest.raises(Invalid, match="sample has 1 rates for 2 challengers"):
+        check_steps([step])
+    with pytest.raises(Invalid, match=r"from 0 to 1, got 1\.5: 0\.1 is a tenth"):
+        check_steps([Step(champion=ref("a"), challengers=(ref("b"),), sample=(1.5,))])

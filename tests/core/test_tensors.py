@@ -152,7 +152,7 @@ def test_a_column_of_plain_values_feeds_an_input_of_one_value_a_row():
     assert conform(np.array([1, 2]), spec, name="area", model="m@1").tolist() == [[1.0], [2.0]]
 
 
-ROWS = [[0.1, -2.5], [1e30, 3.0]]
+ROWS = [[0.1, -2.5], [1e18, 3.0]]
 
 
 def test_rows_of_floats_take_the_short_way_to_the_same_array():
@@ -174,6 +174,50 @@ def test_rows_of_floats_take_the_short_way_to_the_same_array():
 )
 def test_everything_else_takes_the_long_way(value):
     assert float32_rows(value, 2) is None
+
+
+@pytest.mark.parametrize("count", [1, 64, 40_000])
+def test_any_number_of_rows_takes_the_short_way(count):
+    rows = np.random.default_rng(count).normal(size=(count, 2)).tolist()
+    for floats in (-1, 2 * count):
+        found = float32_rows(rows, 2, floats=floats)
+        assert found.tobytes() == np.float32(rows).tobytes()
+        assert not found.flags.writeable
+    rows[-1][-1] = 1e39
+    assert float32_rows(rows, 2, floats=2 * count) is None
+
+
+def test_what_may_have_been_an_integer_takes_the_long_way_unless_it_is_known_to_be_none():
+    assert float32_rows([[1e30, 0.5]], 2) is None
+    assert float32_rows([[1e30, 0.5]], 2, floats=1) is None
+    assert float32_rows([[1e30, 0.5]], 2, floats=2).tolist() == np.float32([[1e30, 0.5]]).tolist()
+
+
+@pytest.mark.parametrize("value", [[[[0.5, 1.5], []]], [[[0.5], [1.5]]], [[0.5, 1.5], [2.5]]])
+def test_nested_values_take_the_long_way_however_many_floats_there_are(value):
+    assert float32_rows(value, 2, floats=2) is None
+    assert float32_rows(value * 40_000, 2, floats=80_000) is None
+
+
+def test_an_integer_beside_floats_is_not_rounded():
+    assert array_of([0.5, 2**53], name="x").tolist() == [0.5, 2.0**53]
+    assert array_of([0.5, 2**60], name="x").tolist() == [0.5, 2.0**60]
+    with pytest.raises(InputMismatch, match="the integer 9007199254740993, which would be rounded"):
+        array_of([[0.5], [2**53 + 1]], name="x")
+
+
+def test_the_only_row_of_an_input_without_rows_is_the_whole_tensor():
+    spec = TensorSpec(name="image", dtype="float32", shape=(2, None))
+    image = np.zeros((2, 3), dtype=np.float32)
+    assert conform(image, spec, name="x", model="m@1").shape == (2, 3)
+    assert conform(image[np.newaxis], spec, name="x", model="m@1").shape == (2, 3)
+    scalar = TensorSpec(name="s", dtype="int64", shape=())
+    assert conform(np.array([7]), scalar, name="x", model="m@1").tolist() == 7
+    with pytest.raises(InputMismatch, match=r"shape \[2, \?\], got \[2, 2, 3\]"):
+        conform(np.stack([image, image]), spec, name="x", model="m@1")
+    rows = TensorSpec(name="rows", dtype="float32", shape=(None, 3))
+    with pytest.raises(InputMismatch, match=r"shape \[\?, 3\], got \[1, 2, 3\]"):
+        conform(image[np.newaxis], rows, name="x", model="m@1")
 
 
 def test_the_same_type_is_not_copied():

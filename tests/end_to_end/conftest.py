@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import urllib3
 
 import gnomon
+from gnomon.front.client import FrontClient
 from tests.waiting import until
 
 TUTORIAL = Path(__file__).parents[3] / "shared" / "tutorial"
@@ -30,17 +32,22 @@ def tutorial() -> Path:
 
 @dataclass
 class Server:
-    """`gnomon serve` as a user would run it."""
+    """`gnomon serve` as a user would run it.
+
+    Attributes:
+        limits: Bounds of `core.limits` that are others in the supervisor.
+    """
 
     home: Path
     options: tuple[str, ...] = ()
+    limits: dict[str, float] = field(default_factory=dict)
     process: subprocess.Popen | None = None
     facts: dict = field(default_factory=dict)
 
     def start(self) -> None:
         with (self.home / "output.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gnomon", "serve", *self.options],
+                [sys.executable, *self._program(), "serve", *self.options],
                 env={**os.environ, "GNOMON_HOME": str(self.home)},
                 stdout=output,
                 stderr=output,
@@ -54,6 +61,15 @@ class Server:
 
         until(is_there, within_s=20.0)
         self.facts = json.loads(file.read_text())
+
+    def _program(self) -> list[str]:
+        if not self.limits:
+            return ["-m", "gnomon"]
+        changes = "".join(f"limits.{name} = {value}; " for name, value in self.limits.items())
+        return [
+            "-c",
+            f"from gnomon.core import limits; {changes}from gnomon.cli import main; main()",
+        ]
 
     def stop(self) -> int:
         if self.process.poll() is None:
@@ -114,6 +130,24 @@ class Server:
             retries=False,
             timeout=20.0,
         )
+
+    def front_stats(self) -> list[dict]:
+        """Return what each front counts."""
+        sockets = sorted((self.home / "run").glob("front-*.sock"))
+        return [FrontClient(socket).stats() for socket in sockets]
+
+    def runs(self, label: str) -> Counter[str]:
+        """Return the runs of a model by status, over all fronts and deployments."""
+        total: Counter[str] = Counter()
+        for stats in self.front_stats():
+            for labels in stats["models"].values():
+                counts = labels.get(label, {})
+                total.update({k: n for k, n in counts.items() if type(n) is int})
+        return total
+
+    def waiting(self, label: str) -> int:
+        """Return how many runs of a model are under way."""
+        return self.runs(label)["pending"]
 
 
 def running(home: Path, *options: str) -> Iterator[Server]:

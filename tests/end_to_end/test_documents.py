@@ -56,6 +56,10 @@ def test_the_code_in_a_document_runs(document: Path, environment, tmp_path: Path
         run(["bash", "-euo", "pipefail", "-c", shell], environment, tmp_path)
 
 
+# Directories of a server's home, and media types
+NOT_OF_THE_PROJECT = ("artifacts/", "inference-log/", "run/", "logs/", "application/")
+
+
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "ARCHITECTURE.md"], ids=lambda p: p.name)
 def test_every_place_that_a_document_names_is_there(document: Path):
     text = document.read_text()
@@ -64,7 +68,7 @@ def test_every_place_that_a_document_names_is_there(document: Path):
     for path in re.findall(r"`((?:[a-z_]+/)+[a-z_]*(?:\.py)?)`", text):
         assert any(
             (place / path).exists() for place in (ROOT, ROOT / "src" / "gnomon")
-        ) or path.startswith(("artifacts/", "inference-log/", "run/", "logs/")), path
+        ) or path.startswith(NOT_OF_THE_PROJECT), path
 
 
 EXPECTED = (
@@ -99,6 +103,20 @@ def test_the_example_notebook_shows_what_the_script_shows(environment, tmp_path:
         assert text in shown
 
 
-def test_examples_are_importable_without_side_effects():
-    names = runpy.run_path(str(ROOT / "examples" / "shadow_deployment.py"), run_name="example")
-    assert callable(names["main"])
+def test_the_example_of_a_swap_shows_what_it_should(environment, tmp_path: Path):
+    shown = run(
+        [sys.executable, str(ROOT / "examples" / "swap_in_place.py")], environment, tmp_path
+    )
+
+    assert [line for line in shown.splitlines() if not line.startswith(("Waiting", "gnomon"))] == [
+        "now: fraud-boosted",
+        "now: fraud-champion",
+        "fraud-boosted says 0.6706",
+        "fraud-champion says 0.0674",
+        "same URL: True",
+    ]
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
+def test_examples_are_importable_without_side_effects(example: Path):
+    assert callable(runpy.run_path(str(example), run_name="example")["main"])

@@ -91,8 +91,8 @@ def test_a_server_that_cannot_start_says_why_with_the_end_of_its_log(home):
     _, error = kernel.communicate(timeout=60)
 
     assert kernel.returncode != 0
-    assert "'control' ended" in error
-    assert "metadata.sqlite" in error
+    assert "metadata.sqlite is damaged" in error
+    assert "gnomon restore DIR" in error
     assert not (home / "server.json").exists()
 
 

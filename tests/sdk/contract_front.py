@@ -78,7 +78,7 @@ class ContractFront:
     def _run(self, model: dict[str, Any], values: Any) -> dict[str, Any]:
         [version] = [v for v in self.versions if v["uuid"] == model["version"]]
         error = self.erring.get(model["name"])
-        output = (values.sum(axis=1, keepdims=True) * version["factor"]).astype(np.float32)
+        output = (values.sum(axis=1, keepdims=True) * float(version["factor"])).astype(np.float32)
         return {
             "label": model["label"],
             "role": model["role"],

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from gnomon.core.pipeline import Definition
 from tests.sdk.contract_front import ContractFront
+from tests.sdk.contract_shadow import ContractShadow
 from tests.sdk.wire import FRONT, TOKEN, Answer, Seen, log_stream, problem
 
 
@@ -24,7 +25,7 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
-class ContractServer(ContractFront):
+class ContractServer(ContractShadow, ContractFront):
     """The server. Use it as a context; `url` is its address."""
 
     def __init__(self) -> None:
@@ -67,6 +68,9 @@ class ContractServer(ContractFront):
         match (seen.method, *parts):
             case ("GET", "server"):
                 return Answer(200, self._server())
+            case ("GET", "stats"):
+                views = [p["deployment"] for p in self.pipelines if p["deployment"]]
+                return Answer(200, self.stats(*views))
             case ("GET", "workspaces"):
                 return Answer(200, {"workspaces": [self._space(w) for w in self.workspaces]})
             case ("POST", "workspaces"):
@@ -74,6 +78,11 @@ class ContractServer(ContractFront):
             case ("GET", "workspaces", "default"):
                 found = [w for w in self.workspaces if w["name"] == "default-workspace"]
                 return Answer(200, found[0]) if found else self._make_workspace("default-workspace")
+            case ("GET", "workspaces", space):
+                found = [w for w in self.workspaces if w["id"] == int(space)]
+                if not found:
+                    return problem(404, "not_found", f"There is no workspace {space}.")
+                return Answer(200, self._space(found[0]))
             case ("GET", "workspaces", space, "models"):
                 return Answer(200, {"models": self._models(int(space))})
             case ("POST", "workspaces", space, "models", name, "versions"):
@@ -108,10 +117,21 @@ class ContractServer(ContractFront):
         match (method, *rest):
             case ("GET",):
                 return Answer(200, pipeline)
+            case ("GET", "versions"):
+                uuids = list(enumerate(pipeline["versions"][::-1], 1))
+                return Answer(
+                    200, {"versions": [_version(pipeline, *each) for each in uuids[::-1]]}
+                )
             case ("PUT", "deployment"):
                 return Answer(202, self._deploy(pipeline, seen.json()["definition"]))
             case ("GET", "deployment"):
                 return Answer(200, self._settle(pipeline["deployment"]))
+            case ("GET", "deployment", "stats"):
+                return Answer(200, self.stats(pipeline["deployment"]))
+            case ("PATCH", "deployment", "shadow"):
+                return self.change(pipeline["deployment"], seen.json())
+            case ("GET", "deployment", "shadow", "changes"):
+                return Answer(200, {"changes": self.changes[::-1]})
             case ("DELETE", "deployment"):
                 view = pipeline["deployment"]
                 if view is None or view["state"] == "stopped":
@@ -121,10 +141,17 @@ class ContractServer(ContractFront):
                 view["looks"] = self.settles_after_looks
                 return Answer(202, view)
             case ("GET", "logs"):
-                rows = self.log.get(pipeline["id"], [])[::-1]
-                limit = int(seen.query["limit"])
-                more = {"X-Gnomon-More": "true" if len(rows) > limit else "false"}
-                return Answer(200, log_stream(rows[:limit]), more)
+                order = 1 if seen.query.get("order") == "oldest" else -1
+                rows = self.log.get(pipeline["id"], [])[::order]
+                start = int(seen.query.get("cursor", 0))
+                end = start + int(seen.query["limit"])
+                more = {
+                    "X-Gnomon-More": "true" if len(rows) > end else "false",
+                    "X-Gnomon-Cursor": str(end),
+                }
+                return Answer(200, log_stream(rows[start:end]), more)
+            case ("GET", "logs", "tables"):
+                return Answer(200, {"tables": ["/log/1/1/1", "/log/1/1/2"]})
         return problem(404, "not_found", f"No route {seen.path}.")
 
     def _id(self) -> int:
@@ -152,11 +179,16 @@ class ContractServer(ContractFront):
             "created_at": now(),
             "created_by": "owner",
             "archived": False,
+            "users": ["owner"],
             "models": [],
             "pipelines": [],
         }
         self.workspaces.append(made)
         return Answer(201, made)
+
+    def _workspace(self, space: int) -> dict[str, Any]:
+        [found] = [view for view in self.workspaces if view["id"] == space]
+        return found
 
     def _space(self, view: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -198,6 +230,7 @@ class ContractServer(ContractFront):
             "uuid": str(uuid.uuid4()),
             "model_id": earlier[0]["model_id"] if earlier else self._id(),
             "workspace_id": space,
+            "workspace": self._workspace(space)["name"],
             "name": name,
             "ordinal": len(earlier) + 1,
             "sha256": hashlib.sha256(seen.body).hexdigest(),
@@ -208,9 +241,11 @@ class ContractServer(ContractFront):
                 "outputs": [{"name": "dense_1", "dtype": "float32", "shape": [None, 1]}],
             },
             "tensor_fields": None,
+            "tags": [],
             "created_at": now(),
-            "created_by": "owner",
-            "factor": float(seen.body),
+            "created_by": 1,
+            "author": "owner",
+            "factor": seen.body.decode(),  # as text: it may be NaN, which JSON has no word for
         }
         self.versions.append(version)
         return Answer(201, version)
@@ -223,6 +258,7 @@ class ContractServer(ContractFront):
         made = {
             "id": self._id(),
             "workspace_id": space,
+            "workspace": self._workspace(space)["name"],
             "name": name,
             "created_at": now(),
             "updated_at": now(),
@@ -252,8 +288,12 @@ class ContractServer(ContractFront):
                 "reason": self.failing.get(ref.name),
                 "restarts": 0,
                 "pid": 100 + index,
+                "sample": rate,
+                "on": True,
             }
-            for index, (label, ref) in enumerate(zip(labels, step.models(), strict=True))
+            for index, (label, ref, rate) in enumerate(
+                zip(labels, step.models(), (1.0, *step.sample), strict=True)
+            )
         ]
         before = pipeline["deployment"] or {
             "id": self._id(),
@@ -275,6 +315,13 @@ class ContractServer(ContractFront):
             "wanted_version": pipeline["versions"][0],
             "url": f"{self.url}{FRONT}{pipeline['name']}-{deployment_id}/{pipeline['name']}",
             "models": models,
+            "shadow": {
+                "mode": step.mode,
+                "shadow_wait_ms": step.shadow_wait_ms,
+                "in_force": True,
+                "changed_at": None,
+                "changed_by": None,
+            },
             "before": before.get("models"),
             "updated_at": now(),
             "looks": self.settles_after_looks,
@@ -298,6 +345,29 @@ class ContractServer(ContractFront):
         else:
             view.update(state="running", pipeline_version=view["wanted_version"])
         return view
+
+
+def _version(pipeline: dict[str, Any], number: int, uuid: str) -> dict[str, Any]:
+    """A pipeline version, of which only the newest has the pipeline's definition."""
+    is_newest = number == len(pipeline["versions"])
+    return {
+        "id": number,
+        "uuid": uuid,
+        "number": number,
+        "pipeline_id": pipeline["id"],
+        "pipeline": pipeline["name"],
+        "workspace_id": pipeline["workspace_id"],
+        "workspace": pipeline["workspace"],
+        "definition": pipeline["definition"] if is_newest else {"steps": []},
+        "tensor_fields": {},
+        "restores": None,
+        "deployed": is_newest and pipeline["deployment"] is not None,
+        "tags": [],
+        "created_at": pipeline["updated_at"],
+        "created_by": 1,
+        "author": "owner",
+        "updated_at": pipeline["updated_at"],
+    }
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -159,13 +159,12 @@ def test_what_other_platforms_are_told_at_upload_is_kept(client, tmp_path):
     file.write_text("1.0")
 
     model = client.upload_model("kept", file, arch="x86", convert_wait=False)
-    same = model.configure("onnx", input_schema="ignored")
+    same = model.configure("onnx")
 
     assert same is model
     assert model.config() == {
         "arch": "x86",
         "convert_wait": False,
-        "input_schema": "ignored",
         "runtime": "onnx",
         "tensor_fields": None,
     }
@@ -203,9 +202,11 @@ def test_workspaces_show_what_is_in_them(client, shadow):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ({"batch_config": "single"}, "batch_config='single' cannot be set: gnomon decides"),
-        ({"dynamic_batching_config": {"max": 4}}, "gnomon decides by itself"),
-        ({"continuous_batching_config": object()}, "gnomon decides by itself"),
+        ({"batch_config": "many"}, 'must be "single" or "batch", got \'many\''),
+        ({"dynamic_batching_config": 4}, "must be a mapping of numbers"),
+        ({"dynamic_batching_config": {"max": "4"}}, "must be a mapping of numbers"),
+        ({"input_schema": "tensor"}, r"input_schema must be a pyarrow.Schema, .* got str"),
+        ({"continuous_batching_config": object()}, "continuous_batching_config cannot be set"),
         ({"filter_threshold": 0.5}, "filter_threshold cannot be set"),
         ({"openai_config": {}}, "openai_config cannot be set"),
     ],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import pprint
+import re
+import threading
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+import gnomon
 from gnomon.core import limits
 from gnomon.core.errors import (
     BodyTooLarge,
@@ -20,8 +23,10 @@ from gnomon.core.errors import (
     MalformedRequest,
     NotDeployed,
 )
-from gnomon.sdk.inference import RAW_KEYS, InferenceResult
-from tests.sdk.wire import FRONT
+from gnomon.sdk import connections
+from gnomon.sdk.inference import RAW_KEYS, InferenceResult, joined
+from tests.sdk.wire import FRONT, TOKEN, Answer, refusal
+from tests.waiting import until
 
 ROW = [1.0, 2.0, 3.0]
 
@@ -130,6 +135,35 @@ def test_a_joined_pipeline_waits_as_it_was_told(shadow, server):
     assert "X-Gnomon-Shadow-Wait-Ms" not in asked(server)[-1].headers
 
 
+def test_what_takes_longer_than_a_second_says_so_and_starts_no_thread(
+    shadow, server, capsys, monkeypatch
+):
+    monkeypatch.setattr(connections, "_SECOND", 0.01)
+    pipeline = gnomon.Client(server.url, TOKEN).get_pipeline("cc-shadow")
+    pipeline.infer({"tensor": [ROW]})
+    assert capsys.readouterr().out == ""
+    shown, names = "", set()
+
+    def answer(seen):
+        def waited_for() -> bool:
+            nonlocal shown
+            shown += capsys.readouterr().out
+            return shown.endswith("...")
+
+        until(waited_for)
+        names.update(thread.name for thread in threading.enumerate())
+        return server.infer(seen)
+
+    server.answers["POST", FRONT] = answer
+    pipeline.infer({"tensor": [ROW]})
+
+    shown += capsys.readouterr().out
+    assert re.fullmatch(
+        r"Waiting for inference response - this will take up to 45s \.{3,} ok\n", shown
+    )
+    assert "gnomon-waiting" not in names
+
+
 def test_a_request_can_have_an_id_and_a_timeout_of_its_own(shadow, server):
     [result] = shadow.pipeline.infer({"tensor": [ROW]}, timeout=2.5, request_id="mine-1")
 
@@ -159,8 +193,6 @@ def test_an_inference_is_one_round_trip(shadow, server):
 def test_what_json_cannot_carry_is_said_not_sent(shadow, server, value):
     with pytest.raises(InputMismatch, match=r"NaN or an infinite value.*Fill or drop"):
         shadow.pipeline.infer({"tensor": [[1.0, value, 2.0]]})
-    with pytest.raises(InputMismatch, match=r"NaN or an infinite value.*Fill or drop"):
-        shadow.pipeline.infer(np.array([[1.0, value, 2.0]]))
     assert asked(server) == []
 
 
@@ -201,12 +233,93 @@ def test_anything_else_is_a_type_error_that_says_what_is_taken(shadow, tensor):
         shadow.pipeline.infer(tensor)
 
 
-def test_a_body_that_is_too_large_is_refused_here(shadow, server):
-    rows = np.zeros((limits.INFER_BODY_BYTES_MAX // 12, 3))
+def answered(tensor):
+    return {
+        **dict.fromkeys(RAW_KEYS),
+        "check_failures": [],
+        "elapsed": 1,
+        "outputs": [{"Float": tensor}],
+        "shadow_data": {},
+        "challengers": {},
+        "request_id": "a",
+    }
 
-    with pytest.raises(BodyTooLarge, match="in several requests"):
-        shadow.pipeline.infer({"tensor": rows})
+
+@pytest.mark.parametrize("made", [np.asarray, np.ndarray.tolist], ids=["array", "lists"])
+def test_tensors_too_large_for_one_request_are_sent_in_several(shadow, server, monkeypatch, made):
+    monkeypatch.setattr(limits, "INFER_BODY_BYTES_MAX", 2_000)
+    values = np.arange(900, dtype="float32").reshape(300, 3)
+
+    [result] = shadow.pipeline.infer({"tensor": made(values)}, request_id="mine")
+
+    bodies = [len(seen.body) for seen in asked(server)]
+    assert len(bodies) > 2
+    assert max(bodies) <= 2_000
+    expected = values.sum(axis=1, keepdims=True)
+    np.testing.assert_array_equal(result.data()[0], 2 * expected)
+    np.testing.assert_array_equal(result.shadow_data()["ccfraud-rf"][0], -expected)
+    assert result.request_ids == ["mine", *(f"mine.{i}" for i in range(2, len(bodies) + 1))]
+    assert result.request_id == "mine"
+    assert result.challengers["ccfraud-rf"].elapsed_ns == 226951 * len(bodies)
+    assert result.time_elapsed() == timedelta(microseconds=226.951 * len(bodies))
+    assert result.input_data() is None
+
+
+def test_what_has_no_common_rows_is_not_sent_in_several(shadow, server, monkeypatch):
+    monkeypatch.setattr(limits, "INFER_BODY_BYTES_MAX", 2_000)
+    for tensors in ({"a": np.zeros((300, 3)), "b": np.zeros((2, 3))}, {"a": "x" * 3_000}):
+        with pytest.raises(BodyTooLarge, match="one request may have 2000"):
+            shadow.pipeline.infer(tensors)
     assert asked(server) == []
+
+
+def test_answers_whose_outputs_have_no_rows_are_not_joined(shadow, server, monkeypatch):
+    monkeypatch.setattr(limits, "INFER_BODY_BYTES_MAX", 2_000)
+    whole = answered({"data": [1.0], "dim": [1], "v": 1})
+    server.answers["POST", FRONT] = lambda _: Answer(200, [whole])
+
+    with pytest.raises(BodyTooLarge, match=r"an output of shape \[1\]"):
+        shadow.pipeline.infer(np.zeros((300, 3)))
+
+
+def test_where_the_server_takes_less_the_rows_are_sent_in_halves(shadow, server):
+    def answer(seen):
+        if len(seen.json()["tensor"]) > 2:
+            return refusal(413, "body_too_large", "Too many.")
+        return server.infer(seen)
+
+    server.answers["POST", FRONT] = answer
+
+    [result] = shadow.pipeline.infer({"tensor": [[i, 0, 0] for i in range(7)]})
+
+    assert result.data()[0].ravel().tolist() == [2.0 * i for i in range(7)]
+    assert [len(seen.json()["tensor"]) for seen in asked(server)] == [7, 3, 1, 2, 4, 2, 2]
+
+
+def test_values_that_json_has_no_word_for_keep_their_place_when_answers_are_joined():
+    def answer(data, non_finite):
+        return answered({"data": data, "dim": [len(data)], "v": 1, "non_finite": non_finite})
+
+    parts = [answer([None, 1.0], {"0": "NaN"}), answer([2.0, None], {"1": "-Infinity"})]
+
+    result = InferenceResult(joined(parts, [2, 2]))
+
+    np.testing.assert_array_equal(result.data()[0], [math.nan, 1.0, 2.0, -math.inf])
+
+
+def test_an_array_is_sent_under_the_name_that_the_champion_was_given(shadow, server):
+    shadow.champion.configure(tensor_fields=["features"])
+
+    def answer(seen):
+        if "features" not in seen.json():
+            return refusal(422, "input_mismatch", "input 'features' is missing.")
+        return server.infer(seen)
+
+    server.answers["POST", FRONT] = answer
+    for _ in range(2):
+        [result] = shadow.pipeline.infer(np.array([ROW], np.float32))
+        assert result.data()[0].item() == 12.0
+    assert [list(seen.json()) for seen in asked(server)] == [["tensor"], ["features"], ["features"]]
 
 
 def test_a_refusal_of_the_front_is_raised_with_its_request_id(shadow):
@@ -302,10 +415,30 @@ def test_a_file_that_is_not_what_its_name_says_is_refused(
         shadow.pipeline.infer_from_file(file)
 
 
-def test_columns_cannot_be_chosen_yet_and_that_is_said(shadow):
+def test_columns_are_chosen_by_the_address(shadow, server):
+    frame = pd.DataFrame({"tensor": [ROW]})
+
+    shadow.pipeline.infer(frame, None, ["time", "out"], "out.b", "/")
+    shadow.pipeline.infer(frame, dataset="*", dataset_exclude=[])
+
+    queries = [seen.query for seen in asked(server)]
+    assert queries == [
+        {"dataset[]": "time", "dataset.exclude[]": "out.b", "dataset.separator": "/"},
+        {},
+    ]
+
+
+def test_a_choice_of_columns_that_is_none_is_refused(shadow):
+    frame = pd.DataFrame({"tensor": [ROW]})
+    with pytest.raises(Invalid, match=r"dataset must be a list of columns.*got '5'"):
+        shadow.pipeline.infer(frame, dataset=5)
+    with pytest.raises(Invalid, match="dataset_exclude must be a list"):
+        shadow.pipeline.infer(frame, dataset_exclude=[1])
+    with pytest.raises(Invalid, match="dataset_separator must be text"):
+        shadow.pipeline.infer(frame, dataset_separator=1)
+    with pytest.raises(Invalid, match="send a frame"):
+        shadow.pipeline.infer({"tensor": [ROW]}, dataset=["out"])
     assert shadow.pipeline.infer({"tensor": [ROW]}, None, ["*"], None, None)
-    with pytest.raises(Invalid, match=r"dataset_exclude=.* not supported yet"):
-        shadow.pipeline.infer({"tensor": [ROW]}, dataset_exclude=["in"])
 
 
 def test_a_file_can_be_said_to_hold_what_its_name_does_not_say(shadow, tmp_path):

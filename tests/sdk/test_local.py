@@ -12,6 +12,7 @@ import sys
 import threading
 from pathlib import Path
 
+import psutil
 import pytest
 
 import gnomon
@@ -166,6 +167,7 @@ def test_stopping_waits_until_the_server_is_gone(home):
 def test_a_server_that_does_not_stop_is_said_to_run(home, monkeypatch):
     server = local.find_or_start(home, shown=False)
     os.kill(server.pid, signal.SIGSTOP)
+    until(lambda: psutil.Process(server.pid).status() == psutil.STATUS_STOPPED)
     monkeypatch.setattr(local, "_STOP_TIMEOUT_S", 0.05)
 
     with pytest.raises(ServerError, match=rf"kill -9 {server.pid}"):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import csv
+import json
+from datetime import date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from gnomon.core import limits
 from gnomon.core.errors import Invalid, ServerError
 from gnomon.sdk import records
 from gnomon.sdk.logs import LogEntries, LogEntry
@@ -69,7 +74,8 @@ def test_a_failed_challenger_says_why_and_has_no_output(shadow, server):
 def test_requests_come_newest_first_and_the_limit_counts_requests(shadow):
     ids = [shadow.pipeline.infer({"tensor": [ROW]})[0].request_id for _ in range(3)]
 
-    logs = shadow.pipeline.logs(limit=2)
+    with pytest.warns(UserWarning, match="There are more logs available"):
+        logs = shadow.pipeline.logs(limit=2)
 
     assert [log.request_id for log in logs] == [ids[2]] * 3 + [ids[1]] * 3
     assert logs.more
@@ -171,18 +177,178 @@ def test_an_output_that_is_no_batch_belongs_to_every_row():
     assert list(records.rows_of(np.array(5), 2)) == [5, 5]
 
 
-def test_the_logs_take_the_arguments_of_other_platforms_at_their_defaults(shadow):
-    shadow.pipeline.infer({"tensor": [[1.0, 2.0, 3.0]]})
+def test_what_is_missing_from_the_log_is_warned_of(shadow, server):
+    server.answers["GET", "/v1/workspaces/1/pipelines/cc-shadow/logs"] = lambda _: Answer(
+        200, log_stream([]), {"X-Gnomon-Notices": '["front-0.sqlite: segment 2 is damaged"]'}
+    )
 
-    assert len(shadow.pipeline.logs(None, None, start_datetime=None, dataset=["*"])) == 3
-    for given in (
-        {"valid": True},
-        {"start_datetime": "2024-01-01"},
-        {"end_datetime": "2024-01-01"},
-        {"arrow": True},
-        {"dataset_separator": "."},
+    with pytest.warns(UserWarning, match="segment 2 is damaged"):
+        shadow.pipeline.logs()
+
+
+@pytest.fixture
+def three(shadow):
+    """A pipeline that was asked three times, the last time about two rows."""
+    for number in range(2):
+        shadow.pipeline.infer({"tensor": [[float(number), 0.0, 0.0]]})
+    shadow.pipeline.infer(pd.DataFrame({"tensor": [[2.0, 0.0, 0.0], [3.0, 0.0, 0.0]]}))
+    return shadow.pipeline
+
+
+def numbers(frame):
+    return [cell[0] for cell in frame["in.tensor"].tolist()]
+
+
+def test_logs_are_read_page_by_page_however_many_are_asked_for(three, monkeypatch):
+    monkeypatch.setattr(limits, "LOG_READ_REQUESTS_MAX", 1)
+
+    logs = three.logs(limit=1_000_000)
+
+    assert numbers(logs.to_pandas()) == [3.0, 2.0, 1.0, 0.0]
+    assert not logs.more
+    with pytest.warns(UserWarning, match="There are more logs available"):
+        assert len(three.logs(limit=2)) == 6
+
+
+def test_with_a_start_and_an_end_the_oldest_come_first(three, server):
+    logs = three.logs(start_datetime="2026-11-23T08:00:00+01:00", end_datetime=datetime(2030, 1, 1))
+
+    assert numbers(logs.to_pandas()) == [0.0, 1.0, 2.0, 3.0]
+    assert [log.label for log in logs[:3]] == ["ccfraud-lstm", "ccfraud-rf", "ccfraud-xgb"]
+    query = server.requests[-1].query
+    assert query["start_datetime"] == "2026-11-23T08:00:00+01:00"
+    assert query["end_datetime"] == "2030-01-01T00:00:00+00:00"
+    assert (query["order"], query["limit"]) == ("oldest", "1000")
+
+    one = three.logs(start_datetime=date(2026, 1, 1))
+    assert numbers(one.to_pandas()) == [3.0, 2.0, 1.0, 0.0]
+    assert server.requests[-1].query["start_datetime"] == "2026-01-01T00:00:00+00:00"
+    assert "order" not in server.requests[-1].query
+
+
+@pytest.mark.parametrize("wrong", ["yesterday", 5, object()])
+def test_a_time_that_is_none_is_said_to_be_so(three, wrong):
+    with pytest.raises(Invalid, match="start_datetime must be a time"):
+        three.logs(start_datetime=wrong)
+
+
+def test_entries_are_chosen_by_model_and_status(three, server):
+    server.erring["ccfraud-rf"] = "It divided by zero."
+    three.infer({"tensor": [ROW]})
+
+    failed = three.logs(status="error", model="ccfraud-rf", request_id="r")
+
+    assert [(log.label, log.status) for log in failed] == [("ccfraud-rf", "error")]
+    query = server.requests[-1].query
+    assert (query["status"], query["model"], query["request_id"]) == ("error", "ccfraud-rf", "r")
+
+
+def test_no_request_has_failed_a_validation(three):
+    assert three.logs(valid=False) == []
+    assert len(three.logs(valid=True)) == 9
+
+
+def test_the_columns_of_frames_are_chosen_and_named(three):
+    def columns(**chosen):
+        return list(three.logs(**chosen).columns)
+
+    assert columns() == COLUMNS
+    assert columns(dataset=["time", "out"]) == ["time", "out.dense_1"]
+    assert columns(dataset_exclude=["anomaly", "in.tensor"]) == [
+        COLUMNS[0],
+        *COLUMNS[2:3],
+        *COLUMNS[4:],
+    ]
+    assert columns(dataset="out", dataset_separator="_") == ["out_dense_1"]
+    metadata = three.logs(dataset=["metadata"]).to_pandas()
+    assert metadata["metadata.row"].tolist() == [1, 0, 0, 0]
+    assert metadata["metadata.out_ccfraud-rf.status"].tolist() == ["ok"] * 4
+    assert not any(name.startswith("in.") for name in metadata.columns)
+    with pytest.raises(Invalid, match="dataset must be a list"):
+        three.logs(dataset=5)
+    with pytest.raises(Invalid, match="separator must not be empty"):
+        _ = three.logs(dataset_separator="").columns
+
+
+def test_logs_are_an_arrow_table_and_a_polars_frame_with_the_types_of_the_models(three):
+    logs = three.logs()
+
+    for table in (
+        logs.to_arrow(),
+        three.logs(arrow=True),
+        pa.RecordBatchReader.from_stream(logs).read_all(),
     ):
-        with pytest.raises(Invalid, match="comes with a later version"):
-            shadow.pipeline.logs(**given)
-    with pytest.raises(Invalid, match=r"dataset=.* not supported yet"):
-        shadow.pipeline.logs(dataset=["time"])
+        assert table.column_names == COLUMNS
+        assert table.schema.field("time").type == pa.timestamp("us", tz="UTC")
+        assert table.schema.field("in.tensor").type == pa.list_(pa.float32())
+        assert numbers({"in.tensor": _List(table["in.tensor"].to_pylist())}) == [3.0, 2.0, 1.0, 0.0]
+    assert (
+        logs.to_polars()["out.dense_1"].list.first().to_list()
+        == logs.to_pandas()["out.dense_1"].str[0].tolist()
+    )
+
+
+class _List(list):
+    def tolist(self):
+        return list(self)
+
+
+def test_the_table_of_the_log_is_the_newest(three):
+    assert three.log_table() == "/log/1/1/2"
+
+
+# Files
+
+
+def test_logs_are_exported_as_files_named_as_elsewhere(three, tmp_path):
+    [lines] = three.export_logs(tmp_path / "deep" / "er")
+    [table] = three.export_logs(tmp_path, "pre", format="parquet", dataset=["time", "in", "out"])
+    [arrow] = three.export_logs(tmp_path, arrow=True)
+    [text] = three.export_logs(tmp_path, limit=3, format="csv")
+
+    assert lines == tmp_path / "deep" / "er" / "cc-shadow-1.json"
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [row["in.tensor"][0] for row in rows] == [3.0, 2.0, 1.0, 0.0]
+    assert rows[0]["time"] == three.logs()[0].raw["time"]
+    assert table == tmp_path / "pre-1.parquet"
+    assert pq.read_table(table).column_names == ["time", "in.tensor", "out.dense_1"]
+    assert pa.ipc.open_file(arrow).read_all()["time"].type == pa.timestamp("us", tz="UTC")
+    found = pd.read_csv(text)
+    assert [json.loads(cell)[0] for cell in found["in.tensor"]] == [3.0, 2.0, 1.0, 0.0]
+
+
+def test_an_export_goes_on_in_a_further_file_where_columns_change(three, tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "LOG_READ_REQUESTS_MAX", 2)
+    three.infer(pd.DataFrame({"tensor": [ROW], "who": ["me"]}))
+    three.infer(pd.DataFrame({"tensor": [ROW], "who": [7]}))
+
+    files = three.export_logs(tmp_path, format="arrow")
+
+    assert [path.name for path in files] == ["cc-shadow-1.arrow", "cc-shadow-2.arrow"]
+    who = [pa.ipc.open_file(path).read_all()["in.who"].to_pylist() for path in files]
+    assert who == [[7], ["me", None, None, None, None]]
+
+
+def test_an_export_ends_where_it_is_too_large_and_says_so(three, tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "LOG_READ_REQUESTS_MAX", 1)
+
+    with pytest.warns(UserWarning, match="size limit of 102 bytes exceeded"):
+        [path] = three.export_logs(tmp_path, data_size_limit="0.1KiB")
+    assert len(path.read_text().splitlines()) == 2
+    with pytest.warns(UserWarning, match="larger limit to export more data"):
+        three.export_logs(tmp_path, limit=1)
+    with pytest.raises(Invalid, match="Invalid data size format"):
+        three.export_logs(tmp_path, data_size_limit="much")
+    with pytest.raises(Invalid, match="format must be one of json, csv, arrow, parquet"):
+        three.export_logs(tmp_path, format="xml")
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+def test_no_cell_of_a_csv_file_is_a_formula(shadow, tmp_path, text):
+    shadow.pipeline.infer(pd.DataFrame({"tensor": [ROW], text: [text]}))
+
+    [path] = shadow.pipeline.export_logs(tmp_path, format="csv")
+
+    with path.open(newline="") as file:
+        names, cells = csv.reader(file)
+    assert cells[names.index(f"in.{text}")] == f"'{text}"

@@ -102,15 +102,6 @@ def test_building_after_a_deploy_begins_anew_so_that_a_cell_can_run_twice(shadow
     assert labels(shadow.pipeline) == ["ccfraud-lstm", "ccfraud-xgb"]
 
 
-def test_two_steps_built_in_a_row_are_refused_at_deploy(shadow):
-    shadow.pipeline.add_model_step(shadow.champion)
-    shadow.pipeline.add_model_step(shadow.rf)
-
-    with pytest.raises(Invalid, match=r"2 steps; this version of gnomon deploys one.*clear\(\)"):
-        shadow.pipeline.deploy()
-    assert labels(shadow.pipeline.clear().add_model_step(shadow.rf)) == ["ccfraud-rf"]
-
-
 def test_what_cannot_be_a_step_is_refused(client, shadow):
     with pytest.raises(Invalid, match="no steps"):
         client.build_pipeline("empty").deploy()
@@ -121,7 +112,7 @@ def test_what_cannot_be_a_step_is_refused(client, shadow):
     with pytest.raises(Invalid, match="0 to 60000 milliseconds, got -1"):
         shadow.pipeline.add_shadow_deploy(shadow.champion, [], "joined", shadow_wait_ms=-1)
     with pytest.raises(Invalid, match="2 times"):
-        shadow.pipeline.add_shadow_deploy(shadow.champion, [shadow.champion]).deploy()
+        shadow.pipeline.add_shadow_deploy(shadow.champion, [shadow.champion])
 
 
 def test_two_versions_of_one_model_have_labels_of_their_own(shadow):
@@ -292,8 +283,23 @@ def test_a_deploy_takes_the_arguments_of_other_platforms(shadow):
     assert shadow.pipeline.deploy("cc-shadow") is shadow.pipeline
     with pytest.raises(Invalid, match=r"the pipeline 'cc-shadow'.* not under 'other'"):
         shadow.pipeline.deploy("other")
-    with pytest.warns(UserWarning, match="deployment_config has no effect"):
+    with pytest.warns(UserWarning, match=r"Kept, without effect on one machine: replicas = 2\."):
         shadow.pipeline.deploy(deployment_config={"replicas": 2})
+
+
+def test_what_no_host_can_have_is_refused_before_anything_is_sent(server, shadow):
+    before = len(server.requests)
+
+    with pytest.raises(Invalid, match=r"DeploymentConfigBuilder\(\)\.build\(\) returns, got Depl"):
+        shadow.pipeline.deploy(deployment_config=gnomon.DeploymentConfigBuilder())
+    for builder in (
+        gnomon.DeploymentConfigBuilder().cpus(1_000),
+        gnomon.DeploymentConfigBuilder().sidekick_memory(shadow.rf, "lots"),
+    ):
+        with pytest.raises(Invalid, match=r"cpus must be a number|memory must be an amount"):
+            shadow.pipeline.deploy(deployment_config=builder.build())
+
+    assert len(server.requests) == before
 
 
 def test_a_pipeline_knows_its_workspace_and_how_its_models_are_fed(server, client, shadow):
@@ -310,7 +316,7 @@ def test_a_pipeline_knows_its_workspace_and_how_its_models_are_fed(server, clien
     ]
     assert configs[0]["model_version"] == shadow.champion.version()
     server.workspaces.clear()
-    with pytest.raises(NotFound, match="no workspace with the id"):
+    with pytest.raises(NotFound, match="There is no workspace"):
         shadow.pipeline.workspace()
 
 

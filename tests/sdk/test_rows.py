@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 
 import numpy as np
 import pandas as pd
@@ -10,8 +11,8 @@ import pyarrow as pa
 import pytest
 
 from gnomon.core import limits
-from gnomon.core.errors import BodyTooLarge, MalformedRequest, ServerError
-from gnomon.sdk import rows
+from gnomon.core.errors import BodyTooLarge, Conflict, MalformedRequest, ServerError
+from gnomon.sdk import answers, rows
 from tests.sdk.wire import FRONT, Answer
 
 ROW = [1.0, 2.0, 3.0]
@@ -24,6 +25,13 @@ def sent(server) -> list[pa.Table]:
         for seen in server.requests
         if seen.path.startswith(FRONT)
     ]
+
+
+def stream(**columns) -> bytes:
+    table, sink = pa.table(columns), pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
 
 
 def test_columns_of_a_frame_keep_their_types_on_the_way():
@@ -109,7 +117,7 @@ def test_a_table_is_answered_by_a_table(shadow, server):
         "out_ccfraud-rf.dense_1", "out_ccfraud-xgb.dense_1",
     ]  # fmt: skip
     assert answer.schema.field("out.dense_1").type == pa.list_(pa.float32())
-    facts = rows.facts_of(answer)
+    facts = answers.facts_of(answer)
     assert facts["request_id"] == "mine"
     assert facts["challengers"]["ccfraud-rf"].status == "ok"
     assert sent(server)[0].schema.field("tensor").type == TENSOR
@@ -172,7 +180,7 @@ def test_outputs_are_floats_as_they_are_written():
         }
     ).replace_schema_metadata(metadata)
 
-    frame = rows.to_pandas(table)
+    frame = answers.to_pandas(table)
 
     assert frame["out.y"].tolist() == [[0.1, 2.0]]
     assert frame["out.s"].tolist() == [0.1]
@@ -224,12 +232,25 @@ def test_a_challenger_that_failed_in_one_part_has_failed():
         one = {"model_name": "m", "model_version": "v", "elapsed": 1}
         return {"m": {**one, "status": status, "error": error}}
 
-    parts = [pa.table({"time": [1]})] * 3
-    answer = rows.joined(parts, ["a", "b", "c"], [told("ok"), told("error", "Why"), told("ok")])
+    def part(request_id, *fate):
+        return answers.read(stream(time=[1]), request_id, json.dumps(told(*fate)))
 
-    challenger = rows.facts_of(answer)["challengers"]["m"]
+    answer = answers.joined([part("a", "ok"), part("b", "error", "Why"), part("c", "ok")])
+
+    challenger = answers.facts_of(answer)["challengers"]["m"]
     assert (challenger.status, challenger.error, challenger.elapsed_ns) == ("error", "Why", 3)
     assert answer.column("time").to_pylist() == [1, 1, 1]
+
+
+def test_answers_of_other_columns_are_joined_where_that_can_be():
+    def part(**columns):
+        return answers.read(stream(**columns), "a", None)
+
+    floats, wider = pa.array([1.5], pa.float32()), pa.array([2.5], pa.float64())
+    table = answers.joined([part(x=floats), part(x=wider, y=["b"])])
+    assert table.to_pylist() == [{"x": 1.5, "y": None}, {"x": 2.5, "y": "b"}]
+    with pytest.raises(Conflict, match="Was the pipeline deployed anew meanwhile"):
+        answers.joined([part(x=floats), part(x=["text"])])
 
 
 def test_an_answer_that_is_no_table_is_said(shadow, server):

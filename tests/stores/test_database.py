@@ -15,7 +15,7 @@ from sqlalchemy import select, update
 from gnomon.core.errors import Internal, OutOfSpace, ServerBusy, ServerError
 from gnomon.stores import database as database_module
 from gnomon.stores.database import Database, insert_row
-from gnomon.stores.tables import HEAD, counters, metadata, models, users
+from gnomon.stores.tables import HEAD, counters, members, metadata, models, users, workspaces
 
 
 @pytest.fixture
@@ -89,6 +89,32 @@ def test_a_database_that_is_up_to_date_opens_without_alembic(database, path):
         [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_a_database_of_an_older_gnomon_is_brought_up_to_date_with_what_is_in_it(database, path):
+    # Given a database as the first migration made it, with somebody's workspace
+    with database.write() as tx:
+        user_id = add_user(tx, "somebody")
+        made = {"created_by": user_id, "created_at": datetime.now(UTC)}
+        insert_row(tx, workspaces, name="mine", name_key="mine", archived=False, **made)
+        for table in ("tagged_models", "tagged_pipelines", "tags", "members", "shadow_settings"):
+            tx.exec_driver_sql(f"DROP TABLE {table}")
+        tx.exec_driver_sql("ALTER TABLE model_versions DROP COLUMN configuration")
+        tx.exec_driver_sql("ALTER TABLE model_versions DROP COLUMN deleted_at")
+        tx.exec_driver_sql("ALTER TABLE pipeline_versions DROP COLUMN restores")
+        tx.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
+    database.close()
+
+    # When it is opened
+    reopened = Database.open(path)
+
+    # Then it has what was missing, and what it had
+    with reopened.read() as tx:
+        context = MigrationContext.configure(tx, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert tx.execute(select(members.c.user_id, members.c.role)).all() == [(user_id, "owner")]
+    assert names(reopened) == ["somebody"]
+    reopened.close()
 
 
 def test_a_migration_that_fails_half_way_leaves_nothing_behind(path):

@@ -14,7 +14,20 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from gnomon.api import deployments, logs, models, pipelines, server, workspaces
+from gnomon.api import (
+    deployments,
+    garbage,
+    logs,
+    metrics,
+    models,
+    pipelines,
+    server,
+    stats,
+    tags,
+    users,
+    versions,
+    workspaces,
+)
 from gnomon.api.edge import Edge
 from gnomon.api.guards import GuardedRoute
 from gnomon.api.logs import ReadLogs
@@ -27,10 +40,16 @@ from gnomon.core.errors import GnomonError
 ROUTERS = (
     server.router,
     workspaces.router,
+    users.router,
     models.router,
     pipelines.router,
+    versions.router,
+    tags.router,
     deployments.router,
     logs.router,
+    stats.router,
+    metrics.router,
+    garbage.router,
 )
 
 
@@ -60,9 +79,13 @@ def create_app(
     )
     app.state.access = plane.access
     app.state.backend = plane.backend
+    app.state.workspaces = plane.workspaces
     app.state.catalog = plane.catalog
     app.state.pipelines = plane.pipelines
     app.state.deployments = plane.deployments
+    app.state.shadows = plane.shadows
+    app.state.tags = plane.tags
+    app.state.garbage = plane.garbage
     app.state.identity = identity
     app.state.read_logs = read_logs
     app.state.log_directory = log_directory

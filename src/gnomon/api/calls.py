@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Path, Query, Request
 
-from gnomon.control import catalog, deployments, pipelines
+from gnomon.control import catalog, deployments, garbage, pipelines, shadows, tags, workspaces
 from gnomon.core import access, limits
+from gnomon.core.errors import Invalid
+from gnomon.stores.records import Period
 
 _ID_MAX = 2**63 - 1
 
@@ -15,6 +18,10 @@ _ID_MAX = 2**63 - 1
 # Coroutines, although they wait for nothing: others would each cost a hop to a thread.
 async def _caller(request: Request) -> Any:
     return request.state.caller
+
+
+async def _workspaces(request: Request) -> Any:
+    return request.app.state.workspaces
 
 
 async def _catalog(request: Request) -> Any:
@@ -29,13 +36,51 @@ async def _deployments(request: Request) -> Any:
     return request.app.state.deployments
 
 
+async def _shadows(request: Request) -> Any:
+    return request.app.state.shadows
+
+
+async def _tags(request: Request) -> Any:
+    return request.app.state.tags
+
+
+async def _garbage(request: Request) -> Any:
+    return request.app.state.garbage
+
+
 Caller = Annotated[access.Caller, Depends(_caller)]
+Workspaces = Annotated[workspaces.Workspaces, Depends(_workspaces)]
 Catalog = Annotated[catalog.Catalog, Depends(_catalog)]
 Pipelines = Annotated[pipelines.Pipelines, Depends(_pipelines)]
 Deployments = Annotated[deployments.Deployments, Depends(_deployments)]
+Shadows = Annotated[shadows.Shadows, Depends(_shadows)]
+Tags = Annotated[tags.Tags, Depends(_tags)]
+Garbage = Annotated[garbage.Garbage, Depends(_garbage)]
 
 WorkspaceId = Annotated[int, Path(ge=1, le=_ID_MAX)]
+TagId = Annotated[int, Path(ge=1, le=_ID_MAX)]
+TaggedId = Annotated[int, Path(ge=1, le=_ID_MAX)]
+Term = Annotated[str | None, Query(max_length=limits.SEARCH_CHARS_MAX)]
+Moment = Annotated[datetime | None, Query()]
 Revision = Annotated[int | None, Query(ge=0, le=_ID_MAX)]
 WaitSeconds = Annotated[float, Query(ge=0, le=limits.LONG_POLL_MAX_S, allow_inf_nan=False)]
 PageRows = Annotated[int, Query(ge=1, le=limits.PAGE_ROWS_MAX)]
 LogRequests = Annotated[int, Query(ge=1, le=limits.LOG_READ_REQUESTS_MAX)]
+
+
+def period(start: datetime | None, end: datetime | None) -> Period:
+    """Return the time from one moment to another; a moment without a zone is in UTC.
+
+    Raises:
+        Invalid: A moment is not within the years 1 to 9999 in UTC.
+    """
+    return Period(_in_utc(start), _in_utc(end))
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    if moment is None or moment.tzinfo is None:
+        return moment and moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise Invalid(f"{moment.isoformat()} is not within the years 1 to 9999 in UTC.") from None

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from fastapi import Response
 
-from gnomon.api.bodies import DeploymentRequest
-from gnomon.api.calls import Caller, Deployments, Revision, WaitSeconds, WorkspaceId
+from gnomon.api.bodies import DeploymentRequest, ShadowChangeBody
+from gnomon.api.calls import (
+    Caller,
+    Deployments,
+    PageRows,
+    Revision,
+    Shadows,
+    WaitSeconds,
+    WorkspaceId,
+)
 from gnomon.api.guards import guarded_router, needs
-from gnomon.api.views import DeploymentView
+from gnomon.api.views import DeploymentView, ShadowChangesView, ShadowChangeView
+from gnomon.core import limits
 from gnomon.core.access import Right
 
 router = guarded_router("/v1/workspaces/{workspace}/pipelines/{name}/deployment")
@@ -61,3 +70,40 @@ def undeploy(
     found, changed = deployments.request_stop(call, workspace, name)
     answer.status_code = 202 if changed else 200
     return None if found is None else DeploymentView.of(found)
+
+
+@router.patch("/shadow", responses={202: {"model": DeploymentView}})
+@needs(Right.WRITE)
+def change_shadow(
+    workspace: WorkspaceId,
+    name: str,
+    wanted: ShadowChangeBody,
+    call: Caller,
+    shadows: Shadows,
+    answer: Response,
+) -> DeploymentView:
+    """Let the challengers watch in another way, without a redeploy.
+
+    Returns: The deployment; 202 if a front does not do so yet: it will when it is back.
+    Raises: NotFound (404), NotDeployed (404), Invalid (422).
+    """
+    found = shadows.change(call, workspace, name, wanted.value())
+    answer.status_code = 200 if found.shadow.in_force else 202
+    return DeploymentView.of(found)
+
+
+@router.get("/shadow/changes")
+@needs(Right.READ)
+def shadow_changes(
+    workspace: WorkspaceId,
+    name: str,
+    call: Caller,
+    shadows: Shadows,
+    limit: PageRows = limits.PAGE_ROWS_MAX,
+) -> ShadowChangesView:
+    """Return what was changed of the pipeline's challengers, newest first, and by whom.
+
+    Raises: NotFound (404).
+    """
+    found = shadows.history(call, workspace, name, limit=limit)
+    return ShadowChangesView(changes=[ShadowChangeView.of(change) for change in found])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from fastapi import Request
+from fastapi import Query, Request
 from fastapi.responses import StreamingResponse
 
 from gnomon.api.calls import Caller, LogRequests, Pipelines, WorkspaceId
@@ -14,22 +16,39 @@ from gnomon.api.guards import guarded_router, needs
 from gnomon.backends.base import Backend
 from gnomon.core import limits
 from gnomon.core.access import Right
+from gnomon.core.errors import NotFound
+from gnomon.core.inference import Status
+from gnomon.log.places import directory_of, table_paths
+from gnomon.log.query import Cursor, LogQuery
+from gnomon.log.where import Where
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from gnomon.log.reader import Page
+
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 _BATCH_REQUESTS = 100
+_NOTICES, _NOTICE_CHARS = 10, 200  # in a header
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+Text = Annotated[str | None, Query(max_length=2_000)]
 
 router = guarded_router("/v1/workspaces/{workspace}/pipelines/{name}/logs")
 
 
 class ReadLogs(Protocol):
-    """`log.reader.read`: a pipeline's newest requests, and whether there are older ones."""
+    """`log.reader.read`: requests of a pipeline."""
 
     def __call__(
-        self, directory: Path, pipeline_id: int, *, limit: int
-    ) -> tuple[pa.Table, bool]: ...
+        self,
+        directory: Path,
+        pipeline_id: int,
+        *,
+        query: LogQuery,
+        limit: int,
+        after: Cursor | None,
+    ) -> Page: ...
 
 
 @router.get("", response_class=StreamingResponse)
@@ -41,19 +60,74 @@ def read_logs(
     call: Caller,
     pipelines: Pipelines,
     limit: LogRequests = limits.LOGS_DEFAULT,
+    start_datetime: datetime | None = None,
+    end_datetime: datetime | None = None,
+    status: Status | None = None,
+    model: Text = None,
+    request_id: Text = None,
+    where: Text = None,
+    disagree: Text = None,
+    order: Literal["newest", "oldest"] = "newest",
+    cursor: Text = None,
 ) -> StreamingResponse:
-    """Return the newest requests as an Arrow stream, one row a request, newest first.
+    """Return requests as an Arrow stream, one row a request.
 
-    `X-Gnomon-More` says whether there are older ones; `X-Gnomon-Unread` names the fronts whose
-    last moments are missing, because they did not answer in time.
+    Those that arrived from `start_datetime` up to, not with, `end_datetime`; times without a zone
+    are UTC. `model` is a label, `status` that of this model, or of any. `where` is a condition on
+    the columns of the log's table, as `"out.dense_1"[1] > 0.5`, which holds for a row. With
+    `disagree`, a label or `*`, challengers gave other values than the champion.
+
+    `X-Gnomon-More` says whether there are further ones; `X-Gnomon-Cursor`, given as `cursor`,
+    begins with those. `X-Gnomon-Unread` names the fronts whose last moments are missing, because
+    they did not answer in time; `X-Gnomon-Notices` is a JSON list of what else is missing.
     """
     pipeline_id = pipelines.id_of(call, workspace, name)
     backend: Backend = request.app.state.backend
     read: ReadLogs = request.app.state.read_logs
+    after = None if cursor is None else Cursor.parse(cursor)
+    query = LogQuery(
+        start_us=_microseconds(start_datetime),
+        end_us=_microseconds(end_datetime),
+        status=status,
+        model=model,
+        request_id=request_id,
+        where=None if where is None else Where(where),
+        disagree=disagree,
+        oldest_first=order == "oldest",
+    )
     unread = backend.commit_logs()
-    table, more = read(request.app.state.log_directory, pipeline_id, limit=limit)
-    headers = {"X-Gnomon-More": "true" if more else "false", "X-Gnomon-Unread": ",".join(unread)}
-    return StreamingResponse(_arrow_stream(table), media_type=ARROW_STREAM, headers=headers)
+    page = read(request.app.state.log_directory, pipeline_id, query=query, limit=limit, after=after)
+    headers = {
+        "X-Gnomon-More": "true" if page.more else "false",
+        "X-Gnomon-Cursor": str(page.next),
+        "X-Gnomon-Unread": ",".join(unread),
+        "X-Gnomon-Notices": json.dumps([each[:_NOTICE_CHARS] for each in page.notices[:_NOTICES]]),
+    }
+    return StreamingResponse(_arrow_stream(page.table()), media_type=ARROW_STREAM, headers=headers)
+
+
+@router.get("/tables")
+@needs(Right.READ)
+def list_tables(
+    request: Request, workspace: WorkspaceId, name: str, call: Caller, pipelines: Pipelines
+) -> dict[str, list[str]]:
+    """Return where the Delta tables of the log are, the newest last."""
+    pipeline_id = pipelines.id_of(call, workspace, name)
+    directory = directory_of(request.app.state.log_directory, workspace, pipeline_id)
+    tables = table_paths(directory)
+    if not tables:
+        raise NotFound(
+            f"The log of pipeline {name!r} has no table yet: its requests move there some seconds "
+            "after all of their models have ended."
+        )
+    return {"tables": [str(path) for path in tables]}
+
+
+def _microseconds(time: datetime | None) -> int | None:
+    if time is None:
+        return None
+    aware = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return (aware - _EPOCH) // timedelta(microseconds=1)
 
 
 class _Pieces:

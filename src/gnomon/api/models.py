@@ -10,9 +10,9 @@ import anyio.to_thread
 from fastapi import Request
 
 from gnomon.api.bodies import Configuration
-from gnomon.api.calls import Caller, Catalog, WorkspaceId
+from gnomon.api.calls import Caller, Catalog, Moment, PageRows, Term, WorkspaceId, period
 from gnomon.api.guards import guarded_router, needs
-from gnomon.api.views import ModelsView, ModelView, VersionView
+from gnomon.api.views import ModelsView, ModelView, VersionsView, VersionView
 from gnomon.core import limits
 from gnomon.core.access import Right
 from gnomon.core.errors import ServerBusy
@@ -96,13 +96,52 @@ async def upload(
             return VersionView.of(await slots.run(incoming.finish))
 
 
+@router.get("/models/{name}")
+@needs(Right.READ)
+def get_model(workspace: WorkspaceId, name: str, call: Caller, catalog: Catalog) -> ModelView:
+    """Return one model with all its versions, newest first."""
+    return ModelView.of(catalog.model(call, workspace, name))
+
+
+@router.get("/model-versions")
+@needs(Right.READ)
+def search_versions(
+    workspace: WorkspaceId,
+    call: Caller,
+    catalog: Catalog,
+    term: Term = None,
+    uploaded_start: Moment = None,
+    uploaded_end: Moment = None,
+    limit: PageRows = limits.PAGE_ROWS_MAX,
+) -> VersionsView:
+    """Return the model versions of which all this is true, newest first.
+
+    `term` is part of a name, sha256, uuid, file name or tag, whatever its case.
+    """
+    uploaded = period(uploaded_start, uploaded_end)
+    found = catalog.search(call, workspace, term, uploaded, limit=limit)
+    return VersionsView(versions=[VersionView.of(version) for version in found])
+
+
 @router.get("/models/{name}/versions/{version}")
 @needs(Right.READ)
 def get_version(
     workspace: WorkspaceId, name: str, version: str, call: Caller, catalog: Catalog
 ) -> VersionView:
-    """Return a version by its uuid, or the `latest`."""
+    """Return a version by its uuid or number, or the `latest`."""
     return VersionView.of(catalog.version(call, workspace, name, version))
+
+
+@router.delete("/models/{name}/versions/{version}", status_code=204)
+@needs(Right.WRITE)
+def delete_version(
+    workspace: WorkspaceId, name: str, version: str, call: Caller, catalog: Catalog
+) -> None:
+    """Let a version be found no more.
+
+    Raises: NotFound (404); Conflict (409): `details.pipelines` names who uses it.
+    """
+    catalog.delete_version(call, workspace, name, version)
 
 
 @router.patch("/model-versions/{version}")
@@ -110,5 +149,6 @@ def get_version(
 def configure(
     workspace: WorkspaceId, version: str, wanted: Configuration, call: Caller, catalog: Catalog
 ) -> VersionView:
-    """Say which columns feed the version's inputs, from the next deploy on."""
-    return VersionView.of(catalog.configure(call, workspace, version, wanted.tensor_fields))
+    """Say how the version is fed and run, from the next deploy on."""
+    changes = wanted.model_dump(exclude_unset=True)
+    return VersionView.of(catalog.configure(call, workspace, version, changes))

@@ -48,3 +48,13 @@ def get_pipeline(
 ) -> PipelineView:
     """Return one pipeline."""
     return PipelineView.of(pipelines.get(call, workspace, name))
+
+
+@router.delete("/{name}", status_code=204)
+@needs(Right.WRITE)
+def delete_pipeline(workspace: WorkspaceId, name: str, call: Caller, pipelines: Pipelines) -> None:
+    """Remove a pipeline with its versions.
+
+    Raises: NotFound (404); Conflict (409): it is deployed, or has not stopped yet.
+    """
+    pipelines.delete(call, workspace, name)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 
-from gnomon.control import deployments, pipelines
+from gnomon.control import deployment_views, pipelines
+from gnomon.core import stats
 from gnomon.core.deployment import ProcessStatus
 from gnomon.core.model import ModelVersion
+from gnomon.core.pipeline import Mode
 from gnomon.stores import records
 
 Time = Annotated[
@@ -40,6 +42,7 @@ class WorkspaceView(View):
     created_at: Time
     created_by: int
     archived: bool
+    users: list[str]
     models: list[int]
     pipelines: list[int]
 
@@ -62,6 +65,7 @@ class VersionView(View):
     uuid: str
     model_id: int
     workspace_id: int
+    workspace: str
     name: str
     ordinal: int
     sha256: str
@@ -69,8 +73,14 @@ class VersionView(View):
     file_name: str
     signature: dict[str, Any]
     tensor_fields: list[str] | None
+    batch_config: str | None
+    input_schema: list[dict[str, Any]] | None
+    output_schema: list[dict[str, Any]] | None
+    dynamic_batching_config: dict[str, float] | None
+    tags: list[str]
     created_at: Time
     created_by: int
+    author: str
 
     @classmethod
     def of(cls, version: ModelVersion) -> VersionView:
@@ -81,6 +91,7 @@ class VersionView(View):
             uuid=version.uuid,
             model_id=version.model_id,
             workspace_id=version.workspace_id,
+            workspace=version.workspace,
             name=version.name,
             ordinal=version.ordinal,
             sha256=version.sha256,
@@ -88,9 +99,18 @@ class VersionView(View):
             file_name=version.file_name,
             signature=version.signature.to_json(),
             tensor_fields=None if fields is None else list(fields),
+            **version.configuration.to_json(),
+            tags=list(version.tags),
             created_at=version.created_at,
             created_by=version.created_by,
+            author=version.author,
         )
+
+
+class VersionsView(View):
+    """Model versions, newest first."""
+
+    versions: list[VersionView]
 
 
 class ModelView(View):
@@ -132,10 +152,22 @@ class ModelInDeploymentView(View):
     reason: str | None
     restarts: int
     pid: int | None
+    sample: float
+    on: bool
+
+
+class ShadowView(View):
+    """How the challengers of a deployment watch; see `control.deployment_views.ShadowView`."""
+
+    mode: Mode
+    shadow_wait_ms: int
+    in_force: bool
+    changed_at: Time | None
+    changed_by: int | None
 
 
 class DeploymentView(View):
-    """A deployment; see `control.deployments.DeploymentView`."""
+    """A deployment; see `control.deployment_views.DeploymentView`."""
 
     id: int
     pipeline_id: int
@@ -150,12 +182,41 @@ class DeploymentView(View):
     wanted_version: str | None
     url: str
     models: list[ModelInDeploymentView]
+    shadow: ShadowView
     updated_at: Time
 
     @classmethod
-    def of(cls, deployment: deployments.DeploymentView) -> DeploymentView:
+    def of(cls, deployment: deployment_views.DeploymentView) -> DeploymentView:
         """Return the view of a deployment."""
         return cls.model_validate(deployment)
+
+
+class ShadowChangeView(View):
+    """A change of how challengers watch: the settings after it."""
+
+    pipeline_version: str
+    mode: Mode
+    shadow_wait_ms: int
+    sample: dict[str, float]
+    off: list[str]
+    changed_at: Time
+    changed_by: int
+
+    @classmethod
+    def of(cls, change: records.ShadowRecord) -> ShadowChangeView:
+        """Return the view of a change."""
+        return cls(
+            pipeline_version=change.pipeline_version,
+            **change.settings.to_json(),
+            changed_at=change.created_at,
+            changed_by=change.created_by,
+        )
+
+
+class ShadowChangesView(View):
+    """Changes, newest first."""
+
+    changes: list[ShadowChangeView]
 
 
 class PipelineView(View):
@@ -163,6 +224,7 @@ class PipelineView(View):
 
     id: int
     workspace_id: int
+    workspace: str
     name: str
     created_at: Time
     updated_at: Time
@@ -180,11 +242,12 @@ class PipelineView(View):
         return cls(
             id=pipeline.id,
             workspace_id=pipeline.workspace_id,
+            workspace=pipeline.workspace,
             name=pipeline.name,
             created_at=pipeline.created_at,
             updated_at=pipeline.updated_at,
             created_by=pipeline.created_by,
-            tags=[],
+            tags=list(pipeline.tags),
             versions=list(pipeline.versions),
             definition=pipeline.definition.to_json(),
             deployment=None if deployed is None else DeploymentView.of(deployed),
@@ -210,6 +273,57 @@ class ProcessView(View):
     def of(cls, process: ProcessStatus) -> ProcessView:
         """Return the view of a process."""
         return cls.model_validate(process)
+
+
+class FrontView(View):
+    """A front; see `core.stats.FrontStats`."""
+
+    front: str
+    answers: bool
+    requests: int
+    log: dict[str, int]
+
+    @classmethod
+    def of(cls, front: stats.FrontStats) -> FrontView:
+        """Return the view of a front."""
+        return cls.model_validate(front)
+
+
+class ModelStatsView(View):
+    """What a model did; see `core.stats.ModelStats` and `core.stats.total`."""
+
+    sampled: int
+    ok: int
+    error: int
+    timeout: int
+    dropped: int
+    schema_: Annotated[int, Field(alias="schema")]
+    skipped: int
+    lost: int
+    pending: int
+    p50_ms: float | None
+    p99_ms: float | None
+    breaker: stats.BreakerState | None
+    connected: bool
+
+    @classmethod
+    def of(cls, counted: stats.ModelStats) -> ModelStatsView:
+        """Return the view of what was counted."""
+        return cls.model_validate(counted.to_json())
+
+
+class DeploymentStatsView(View):
+    """What the models of a deployment did, by label."""
+
+    id: int
+    models: dict[str, ModelStatsView]
+
+
+class StatsView(View):
+    """What the fronts counted since they started."""
+
+    fronts: list[FrontView]
+    deployments: list[DeploymentStatsView]
 
 
 class ServerView(View):

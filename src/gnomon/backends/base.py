@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from gnomon.core.deployment import HostSpec, HostStatus, ProbeReport, ProcessStatus
 from gnomon.core.routing import RoutingTable
+from gnomon.core.stats import FrontStats
 
 __all__ = ["Backend", "HostSpec", "HostStatus", "ProbeReport", "ProcessStatus"]
 
@@ -57,8 +58,8 @@ class Backend(Protocol):
             Names of the fronts that did not do so within `LOG_COMMIT_WAIT_S`.
         """
 
-    def front_stats(self) -> list[dict[str, Any]]:
-        """Return what each front counted; a front that does not answer is left out."""
+    def front_stats(self) -> list[FrontStats]:
+        """Return what each front counted; one that does not answer soon is there, and says so."""
 
     def processes(self) -> list[ProcessStatus]:
         """Return the processes other than hosts."""

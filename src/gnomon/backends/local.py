@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import threading
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import wait as wait_for
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +15,7 @@ from gnomon.core import limits
 from gnomon.core.deployment import HostSpec, HostStatus, ProbeReport, ProcessStatus
 from gnomon.core.errors import ServerError, ServerUnreachable
 from gnomon.core.routing import RoutingTable
+from gnomon.core.stats import FrontStats
 from gnomon.private_files import write_private
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,9 @@ class LocalBackend:
         self._fronts = fronts
         self._routing_file = routing_file
         self._publishing = threading.Lock()
+        self._asking = threading.Lock()
+        self._stats: dict[str, Future[dict[str, Any]]] = {}
+        self._counters = ThreadPoolExecutor(max(1, len(fronts)), thread_name_prefix="front-stats")
         self._callers = ThreadPoolExecutor(
             2 * max(1, len(fronts)),  # a front that does not commit keeps no table waiting
             thread_name_prefix="front-call",
@@ -110,14 +113,23 @@ class LocalBackend:
                 unread.append(name)
         return unread
 
-    def front_stats(self) -> list[dict[str, Any]]:
-        """See `Backend`."""
-        stats = []
-        for name, front in self._fronts.items():
-            with contextlib.suppress(ServerError):
-                stats.append({"front": name, **front.stats()})
-        return stats
+    def front_stats(self) -> list[FrontStats]:
+        """See `Backend`. A front that does not answer is asked again when that call is over."""
+        with self._asking:
+            for name, front in self._fronts.items():
+                if name not in self._stats or self._stats[name].done():
+                    self._stats[name] = self._counters.submit(front.stats)
+            calls = dict(self._stats)
+        wait_for(calls.values(), timeout=limits.FRONT_STATS_WAIT_S)
+        return [_stats_of(name, call) for name, call in calls.items()]
 
     def close(self) -> None:
         """Stop calling."""
         self._callers.shutdown(wait=False, cancel_futures=True)
+        self._counters.shutdown(wait=False, cancel_futures=True)
+
+
+def _stats_of(name: str, call: Future[dict[str, Any]]) -> FrontStats:
+    if not call.done() or call.exception() is not None:
+        return FrontStats(front=name, answers=False)
+    return FrontStats.from_json(name, call.result())

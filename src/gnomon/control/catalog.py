@@ -1,4 +1,4 @@
-"""Workspaces, and the models in them."""
+"""Models: taking in their files, finding them, and removing them."""
 
 from __future__ import annotations
 
@@ -7,30 +7,34 @@ import logging
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from types import TracebackType
+from typing import Any
 
 from gnomon.backends.base import Backend
 from gnomon.control.access import workspace_for
+from gnomon.control.uses import check_not_in_use
 from gnomon.core import limits
 from gnomon.core.access import Caller
-from gnomon.core.errors import Conflict, Invalid, LimitReached, ModelRejected, NotFound
-from gnomon.core.model import ModelVersion, Signature
+from gnomon.core.errors import Invalid, LimitReached, ModelRejected, NotFound
+from gnomon.core.model import Configuration, ModelVersion, Signature
 from gnomon.core.names import check_name
-from gnomon.stores import models, users
+from gnomon.core.schemas import check_configuration
+from gnomon.stores import models
 from gnomon.stores.artifacts import Artifact, Artifacts, IncomingArtifact
 from gnomon.stores.database import Database, Transaction
-from gnomon.stores.records import Model, Workspace
+from gnomon.stores.models import LATEST
+from gnomon.stores.records import Model, Period
+from gnomon.stores.tags import untag_model
 
 log = logging.getLogger(__name__)
 
-LATEST = "latest"
 _FILE_NAME_MAX = 255
 
 
 class Catalog:
-    """Workspaces and models: making them, finding them, and taking in model files."""
+    """Models: taking in their files, finding them, and removing them."""
 
     def __init__(self, database: Database, artifacts: Artifacts, backend: Backend) -> None:
         self._database = database
@@ -38,37 +42,6 @@ class Catalog:
         self._backend = backend
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()  # sha256 of the files that uploads are about
-
-    def workspaces(self, caller: Caller) -> list[Workspace]:
-        """Return the caller's workspaces, oldest first."""
-        assert caller.rights
-        with self._database.read() as tx:
-            return users.all_workspaces(tx)
-
-    def add_workspace(self, caller: Caller, name: str) -> Workspace:
-        """Make a workspace.
-
-        Raises:
-            InvalidName, LimitReached.
-            Conflict: The name is taken.
-        """
-        check_name("workspace", name)
-        with self._database.write() as tx:
-            taken = users.find_workspace(tx, name)
-            if taken is not None:
-                raise Conflict(f"There is a workspace {taken.name!r} already.", name=taken.name)
-            if users.count_workspaces(tx) >= limits.WORKSPACES_MAX:
-                raise LimitReached(f"{limits.WORKSPACES_MAX} workspaces are the most there can be.")
-            return users.add_workspace(tx, name, caller.user_id, datetime.now(UTC))
-
-    def default_workspace(self, caller: Caller) -> Workspace:
-        """Return the caller's own workspace, made if it is missing."""
-        with self._database.read() as tx:
-            found = users.own_workspace(tx, caller.user_id)
-        if found is not None:
-            return found
-        with self._database.write() as tx:
-            return users.default_workspace(tx, caller.user_id, datetime.now(UTC))
 
     def models(self, caller: Caller, workspace_id: int) -> list[Model]:
         """Return a workspace's models, oldest first.
@@ -80,52 +53,96 @@ class Catalog:
             workspace_for(tx, caller, workspace_id)
             return models.all_models(tx, workspace_id)
 
+    def model(self, caller: Caller, workspace_id: int, name: str) -> Model:
+        """Return a model with all its versions.
+
+        Raises:
+            NotFound: No such workspace or model.
+        """
+        with self._database.read() as tx:
+            workspace_for(tx, caller, workspace_id)
+            found = models.all_models(tx, workspace_id, name=name)
+        if not found:
+            raise _not_found(workspace_id, name)
+        return found[0]
+
+    def search(
+        self,
+        caller: Caller,
+        workspace_id: int,
+        term: str | None,
+        uploaded: Period,
+        *,
+        limit: int = limits.PAGE_ROWS_MAX,
+    ) -> list[ModelVersion]:
+        """Return the model versions of which this is true, newest first; see `models.search`.
+
+        Raises:
+            NotFound: No such workspace.
+        """
+        with self._database.read() as tx:
+            workspace_for(tx, caller, workspace_id)
+            return models.search(tx, workspace_id, term, uploaded, limit=limit)
+
     def version(
         self, caller: Caller, workspace_id: int, name: str, version: str = LATEST
     ) -> ModelVersion:
         """Return one version of a model.
 
         Args:
-            version: Its uuid, or "latest".
+            version: Its uuid, its number, or "latest".
 
         Raises:
             NotFound: No such workspace, model or version.
         """
         with self._database.read() as tx:
             workspace_for(tx, caller, workspace_id)
-            model_id = models.find_model_id(tx, workspace_id, name)
-            found = None
-            if model_id is not None:
-                found = (
-                    models.newest_version(tx, model_id)
-                    if version == LATEST
-                    else models.version_by_uuid(tx, workspace_id, version)
-                )
-        if found is None or found.model_id != model_id:
-            wanted = "" if version == LATEST else f", version {version[:40]!r}"
-            raise NotFound(
-                f"There is no model {name[:80]!r}{wanted} in workspace {workspace_id}.",
-                model=name[:80],
-            )
+            found = models.find_version(tx, workspace_id, name, version)
+        if found is None:
+            raise _not_found(workspace_id, name, version)
         return found
+
+    def delete_version(self, caller: Caller, workspace_id: int, name: str, version: str) -> None:
+        """Let a version be found no more. Its file stays until it is collected.
+
+        Args:
+            version: Its uuid, or its number.
+
+        Raises:
+            NotFound: No such workspace, model or version.
+            Conflict: A pipeline runs it, or would at its next deploy; the message names them.
+        """
+        with self._database.write() as tx:
+            workspace_for(tx, caller, workspace_id)
+            found = models.find_version(tx, workspace_id, name, version)
+            if found is None:
+                raise _not_found(workspace_id, name, version)
+            check_not_in_use(tx, found)
+            untag_model(tx, found.id)
+            models.delete_version(tx, found.id, datetime.now(UTC))
+        log.info("model.deleted version=%d user=%d", found.id, caller.user_id)
 
     def configure(
         self,
         caller: Caller,
         workspace_id: int,
         version: str,
-        tensor_fields: Sequence[str] | None,
+        changes: Mapping[str, Any],
     ) -> ModelVersion:
-        """Say which columns feed a version's inputs, from the next deploy on.
+        """Say how a version is fed and run, from the next deploy on.
 
         Args:
             version: Its uuid.
-            tensor_fields: The i-th column feeds the i-th graph input; None: found by name.
+            changes: `tensor_fields` (the i-th column feeds the i-th graph input; None: found by
+                name) and fields of `Configuration` as JSON values. What is not there stays.
 
         Raises:
             NotFound: No such workspace or version.
-            Invalid: Not one column for each input.
+            Invalid: There are none, or not one column for each input; or see
+                `check_configuration`.
         """
+        if not changes:
+            raise Invalid("Nothing is to be changed: say tensor_fields, batch_config, a schema.")
         with self._database.write() as tx:
             workspace_for(tx, caller, workspace_id)
             found = models.version_by_uuid(tx, workspace_id, version)
@@ -133,9 +150,16 @@ class Catalog:
                 raise NotFound(
                     f"There is no model version {version[:40]!r} in workspace {workspace_id}."
                 )
-            fields = None if tensor_fields is None else tuple(tensor_fields)
+            wanted = {"tensor_fields": found.tensor_fields, **found.configuration.to_json()}
+            wanted |= changes
+            named = wanted["tensor_fields"]
+            fields = None if named is None else tuple(named)
             _check_fields(fields, found)
-            models.set_tensor_fields(tx, found.id, fields)
+            configuration = Configuration.from_json(wanted)
+            check_configuration(
+                configuration, found.signature, fields, model=f"{found.name}@{found.ordinal}"
+            )
+            models.configure(tx, found.id, fields, configuration)
             return models.versions_by_id(tx, [found.id])[found.id]
 
     def begin_upload(
@@ -149,11 +173,12 @@ class Catalog:
         Raises:
             InvalidName, Invalid, LimitReached, OutOfSpace.
             NotFound: No such workspace.
+            Conflict: It is archived.
         """
         check_name("model", name)
         shown = _check_file_name(file_name)
         with self._database.read() as tx:
-            workspace_for(tx, caller, workspace_id)
+            workspace_for(tx, caller, workspace_id, adding=True)
             _check_room(tx, workspace_id, name)
         return Upload(self, self._artifacts.begin(), caller, workspace_id, name, shown)
 
@@ -186,7 +211,7 @@ class Catalog:
         now = datetime.now(UTC)
         caller = upload.caller
         with self._database.write() as tx:
-            workspace_for(tx, caller, upload.workspace_id)
+            workspace_for(tx, caller, upload.workspace_id, adding=True)
             model_id = _check_room(tx, upload.workspace_id, upload.name)
             if model_id is None:
                 model_id = models.add_model(
@@ -221,17 +246,30 @@ class Catalog:
 
     def _forget(self, artifact: Artifact) -> None:
         """Remove a file that did not become a version, unless another one has it."""
+        try:
+            self.remove_unused(artifact.sha256, uploads=1)
+        except Exception:
+            log.exception("artifact.kept sha256=%s", artifact.sha256)
+
+    def is_held(self, sha256: str) -> bool:
+        """Say whether an upload is about this file."""
         with self._lock:
-            if self._held[artifact.sha256] > 1:
-                return
-            try:
-                with self._database.read() as tx:
-                    used = models.is_used(tx, artifact.sha256)
-            except Exception:
-                log.exception("artifact.kept sha256=%s", artifact.sha256)
-                return
-            if not used:
-                self._artifacts.remove(artifact.sha256)
+            return self._held[sha256] > 0
+
+    def remove_unused(self, sha256: str, *, uploads: int = 0) -> bool:
+        """Remove a file unless a version has it, or more than so many uploads are about it.
+
+        Returns:
+            Whether it was removed.
+        """
+        with self._lock:
+            if self._held[sha256] > uploads:
+                return False
+            with self._database.read() as tx:
+                if models.is_used(tx, sha256):
+                    return False
+            self._artifacts.remove(sha256)
+            return True
 
 
 class Upload:
@@ -285,13 +323,18 @@ class Upload:
         return self._catalog.take_in(self._incoming, self)
 
 
+def _not_found(workspace_id: int, name: str, version: str = LATEST) -> NotFound:
+    wanted = "" if version == LATEST else f", version {version[:40]!r}"
+    return NotFound(
+        f"There is no model {name[:80]!r}{wanted} in workspace {workspace_id}.", model=name[:80]
+    )
+
+
 def _check_room(tx: Transaction, workspace_id: int, name: str) -> int | None:
     """Return the id of the model with this name; None if it can be made."""
     model_id = models.find_model_id(tx, workspace_id, name)
-    if (
-        model_id is None
-        and models.count_models(tx, workspace_id) >= limits.MODELS_PER_WORKSPACE_MAX
-    ):
+    is_new = not models.all_models(tx, workspace_id, name=name)  # or all of it was deleted
+    if is_new and models.count_models(tx, workspace_id) >= limits.MODELS_PER_WORKSPACE_MAX:
         raise LimitReached(
             f"Workspace {workspace_id} has {limits.MODELS_PER_WORKSPACE_MAX} models, "
             "the most it may have. Upload under a name that is there, or use another workspace."

@@ -6,90 +6,49 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Literal
 
 from gnomon.backends.base import Backend
-from gnomon.control.access import workspace_for
+from gnomon.control.access import pipeline_for, version_for
 from gnomon.control.changes import Changes
-from gnomon.control.routes import host_name
+from gnomon.control.deployment_views import DeploymentView, is_settled, view_of
 from gnomon.core import limits
 from gnomon.core.access import Caller
-from gnomon.core.deployment import DeploymentState, HostState, HostStatus
 from gnomon.core.errors import NotFound, ServerUnreachable
 from gnomon.core.pipeline import Definition, ModelRef, check_steps
-from gnomon.core.routing import Role
+from gnomon.core.resources import check_document
+from gnomon.core.routing import Route
 from gnomon.stores import deployments as rows
 from gnomon.stores import models, pipelines
 from gnomon.stores.database import Database, Transaction
-from gnomon.stores.records import Deployment, Desired, Pipeline
+from gnomon.stores.records import Deployment, Pipeline
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelInDeployment:
-    """One model of a deployment, with what its host does.
-
-    Attributes:
-        version: uuid of the model version.
-        state: "gone": it has no host.
-    """
-
-    label: str
-    role: Role
-    name: str
-    version: str
-    sha: str
-    state: HostState | Literal["gone"]
-    reason: str | None
-    restarts: int
-    pid: int | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeploymentView:
-    """A deployment as users see it.
-
-    Attributes:
-        settled: What is desired has come about, or failed.
-        pipeline_version: uuid of the version that callers get.
-        wanted_version: uuid of the version that should run.
-        url: Where inferences go.
-        models: Of the version that callers get, if the wanted one failed; else of the wanted one.
-    """
-
-    id: int
-    pipeline_id: int
-    pipeline: str
-    workspace_id: int
-    revision: int
-    desired: Desired
-    state: DeploymentState
-    settled: bool
-    reason: str | None
-    pipeline_version: str | None
-    wanted_version: str | None
-    url: str
-    models: tuple[ModelInDeployment, ...]
-    updated_at: datetime
 
 
 class Deployments:
     """What should run. Making it so is the reconciler's work.
 
     Args:
+        published: The route that the fronts follow, by the deployment's id.
         front_url: Of the data plane, without a slash at the end.
     """
 
     def __init__(
-        self, database: Database, backend: Backend, changes: Changes, *, front_url: str
+        self,
+        database: Database,
+        backend: Backend,
+        changes: Changes,
+        *,
+        published: Callable[[int], Route | None],
+        front_url: str,
     ) -> None:
         self._database = database
         self._backend = backend
         self._changes = changes
+        self._published = published
         self._front_url = front_url
         self._waiters = threading.BoundedSemaphore(limits.LONG_POLLS_MAX)
 
@@ -103,27 +62,39 @@ class Deployments:
 
         Raises:
             NotFound: No such workspace, pipeline or model version.
-            Invalid, LimitReached: See `check_steps`.
+            Invalid, LimitReached: See `check_steps` and `check_document`.
         """
         check_steps(definition.steps)
-        now = datetime.now(UTC)
+        check_document(definition.deployment_config)
         with self._database.write() as tx:
-            pipeline = _pipeline(tx, caller, workspace_id, name)
+            pipeline = pipeline_for(tx, caller, workspace_id, name, adding=True)
             known, tensor_fields = _looked_up(tx, workspace_id, definition)
-            version_id = pipelines.add_version(
-                tx,
-                pipeline.id,
-                known,
-                tensor_fields,
-                uuid=str(uuid.uuid4()),
-                user_id=caller.user_id,
-                now=now,
-            )
-            rows.want_running(
-                tx, workspace_id, pipeline.id, version_id, user_id=caller.user_id, now=now
-            )
-            deployment = rows.find_deployment(tx, pipeline.id)
-        assert deployment is not None
+            deployment = _wanted(tx, caller, pipeline, known, tensor_fields)
+        return self._asked(caller, deployment)
+
+    def restore(self, caller: Caller, workspace_id: int, name: str, version: str) -> DeploymentView:
+        """Ask for an older version to run again, as a new version that is its copy.
+
+        Its models are fed as they were then, whatever was configured since.
+
+        Args:
+            version: uuid or number of the older one.
+
+        Raises:
+            NotFound: No such workspace, pipeline or version; or a model version of it was deleted.
+            Invalid: It has no steps.
+        """
+        with self._database.write() as tx:
+            pipeline = pipeline_for(tx, caller, workspace_id, name, adding=True)
+            older = version_for(tx, pipeline, version)
+            definition = older.version.definition
+            check_steps(definition.steps)
+            _looked_up(tx, workspace_id, definition)
+            fields = older.version.tensor_fields
+            deployment = _wanted(tx, caller, pipeline, definition, fields, older.version.uuid)
+        return self._asked(caller, deployment)
+
+    def _asked(self, caller: Caller, deployment: Deployment) -> DeploymentView:
         self._changes.wanted()
         _log_wish(deployment, caller)
         return self.view(deployment)
@@ -140,7 +111,7 @@ class Deployments:
             NotFound: No such workspace or pipeline.
         """
         with self._database.write() as tx:
-            pipeline = _pipeline(tx, caller, workspace_id, name)
+            pipeline = pipeline_for(tx, caller, workspace_id, name)
             deployment = rows.find_deployment(tx, pipeline.id)
             changed = deployment is not None and deployment.desired == "running"
             if deployment is not None and changed:
@@ -171,28 +142,21 @@ class Deployments:
         Raises:
             NotFound: No such workspace or pipeline, or it was never deployed.
         """
-        until = time.monotonic() + min(wait_s, limits.LONG_POLL_MAX_S)
-        # Those who wait each hold a thread; some stay free for all others.
-        waits = wait_s > 0 and self._waiters.acquire(blocking=False)
-        try:
-            while True:
-                count = self._changes.count()
-                deployment = self._find(caller, workspace_id, name)
-                rest_s = until - time.monotonic()
-                other = revision is not None and deployment.revision != revision
-                if _is_settled(deployment) or other or rest_s <= 0 or not waits:
-                    return self.view(deployment)
-                self._changes.wait_beyond(count, rest_s)
-        finally:
-            if waits:
-                self._waiters.release()
+
+        def is_news(found: Deployment) -> bool:
+            return is_settled(found) or (revision is not None and found.revision != revision)
+
+        return self.view(self.wait_until(is_news, caller, workspace_id, name, wait_s=wait_s))
 
     def all(self, caller: Caller) -> list[DeploymentView]:
         """Return every deployment of the caller's workspaces, oldest first."""
+        return self.views(self.stored(caller))
+
+    def stored(self, caller: Caller) -> list[Deployment]:
+        """Return what is stored of every deployment of the caller's workspaces, oldest first."""
         assert caller.rights
         with self._database.read() as tx:
-            found = rows.all_deployments(tx)
-        return self.views(found[: limits.PAGE_ROWS_MAX])
+            return rows.all_deployments(tx)[: limits.PAGE_ROWS_MAX]
 
     def view(self, deployment: Deployment) -> DeploymentView:
         """Return a deployment with what its hosts do now."""
@@ -207,11 +171,48 @@ class Deployments:
         except ServerUnreachable as error:  # what is desired can be told all the same
             log.warning("hosts.unknown reason=%r", error.message)
             hosts = {}
-        return [_view(deployment, hosts, self._front_url) for deployment in deployments]
+        return [
+            view_of(deployment, hosts, self._published(deployment.id), self._front_url)
+            for deployment in deployments
+        ]
 
-    def _find(self, caller: Caller, workspace_id: int, name: str) -> Deployment:
+    def wait_until(
+        self,
+        true: Callable[[Deployment], bool],
+        caller: Caller,
+        workspace_id: int,
+        name: str,
+        *,
+        wait_s: float,
+    ) -> Deployment:
+        """Return a pipeline's deployment when something is true of it, or after `wait_s` seconds.
+
+        Raises:
+            NotFound: No such workspace or pipeline, or it was never deployed.
+        """
+        until = time.monotonic() + min(wait_s, limits.LONG_POLL_MAX_S)
+        # Those who wait each hold a thread; some stay free for all others.
+        waits = wait_s > 0 and self._waiters.acquire(blocking=False)
+        try:
+            while True:
+                count = self._changes.count()
+                deployment = self.find(caller, workspace_id, name)
+                rest_s = until - time.monotonic()
+                if true(deployment) or rest_s <= 0 or not waits:
+                    return deployment
+                self._changes.wait_beyond(count, rest_s)
+        finally:
+            if waits:
+                self._waiters.release()
+
+    def find(self, caller: Caller, workspace_id: int, name: str) -> Deployment:
+        """Return what is stored of a pipeline's deployment.
+
+        Raises:
+            NotFound: No such workspace or pipeline, or it was never deployed.
+        """
         with self._database.read() as tx:
-            pipeline = _pipeline(tx, caller, workspace_id, name)
+            pipeline = pipeline_for(tx, caller, workspace_id, name)
             deployment = rows.find_deployment(tx, pipeline.id)
         if deployment is None:
             raise NotFound(
@@ -220,23 +221,39 @@ class Deployments:
         return deployment
 
 
-def _pipeline(tx: Transaction, caller: Caller, workspace_id: int, name: str) -> Pipeline:
-    workspace_for(tx, caller, workspace_id)
-    pipeline = pipelines.find_pipeline(tx, workspace_id, name)
-    if pipeline is None:
-        raise NotFound(
-            f"There is no pipeline {name[:80]!r} in workspace {workspace_id}.",
-            pipeline=name[:80],
-        )
-    return pipeline
+def _wanted(
+    tx: Transaction,
+    caller: Caller,
+    pipeline: Pipeline,
+    definition: Definition,
+    tensor_fields: Mapping[int, tuple[str, ...] | None],
+    restores: str | None = None,
+) -> Deployment:
+    """Write down that a definition should run, as a new version; see `pipelines.add_version`."""
+    now = datetime.now(UTC)
+    version_id = pipelines.add_version(
+        tx,
+        pipeline.id,
+        definition,
+        tensor_fields,
+        uuid=str(uuid.uuid4()),
+        user_id=caller.user_id,
+        now=now,
+        restores=restores,
+    )
+    rows.want_running(
+        tx, pipeline.workspace_id, pipeline.id, version_id, user_id=caller.user_id, now=now
+    )
+    deployment = rows.find_deployment(tx, pipeline.id)
+    assert deployment is not None
+    return deployment
 
 
 def _looked_up(
     tx: Transaction, workspace_id: int, definition: Definition
 ) -> tuple[Definition, dict[int, tuple[str, ...] | None]]:
     """Return the definition with every reference read from the database, and the columns."""
-    named = [ref for step in definition.steps for ref in step.models()]
-    known = models.versions_by_id(tx, (ref.version_id for ref in named))
+    known = models.versions_by_id(tx, (ref.version_id for ref in definition.models()))
 
     def true(ref: ModelRef) -> ModelRef:
         model = known.get(ref.version_id)
@@ -253,6 +270,7 @@ def _looked_up(
             ordinal=model.ordinal,
             uuid=model.uuid,
             sha256=model.sha256,
+            single=model.configuration.batch_config == "single",
         )
 
     steps = tuple(
@@ -263,75 +281,9 @@ def _looked_up(
         )
         for step in definition.steps
     )
-    return Definition(steps=steps), {key: model.tensor_fields for key, model in known.items()}
-
-
-def _is_settled(deployment: Deployment) -> bool:
-    return deployment.observed_revision == deployment.revision and deployment.observed != "starting"
-
-
-def _state(deployment: Deployment) -> DeploymentState:
-    if deployment.observed_revision == deployment.revision:
-        return deployment.observed
-    return "starting" if deployment.desired == "running" else "stopping"
-
-
-def _view(
-    deployment: Deployment, hosts: Mapping[str, HostStatus], front_url: str
-) -> DeploymentView:
-    state = _state(deployment)
-    serving = deployment.serving
-    shown = serving if state == "failed" and serving is not None else deployment.wanted
-    absent: HostState | Literal["gone"] = "starting" if state == "starting" else "gone"
-    labelled: list[tuple[str, Role, ModelRef]] = []
-    for step in shown.definition.steps:
-        labelled.append((step.champion.name, "champion", step.champion))
-        labelled += [
-            (label, "challenger", ref)
-            for label, ref in zip(step.labels(), step.challengers, strict=True)
-        ]
-    name = deployment.pipeline
-    return DeploymentView(
-        id=deployment.id,
-        pipeline_id=deployment.pipeline_id,
-        pipeline=name,
-        workspace_id=deployment.workspace_id,
-        revision=deployment.revision,
-        desired=deployment.desired,
-        state=state,
-        settled=_is_settled(deployment),
-        reason=deployment.reason if state == "failed" else None,
-        pipeline_version=None if serving is None else serving.uuid,
-        wanted_version=deployment.wanted.uuid if deployment.desired == "running" else None,
-        url=f"{front_url}/v1/api/pipelines/infer/{name}-{deployment.id}/{name}",
-        models=tuple(
-            _model(
-                ref, role, label, hosts.get(host_name(deployment.id, ref.version_id, role)), absent
-            )
-            for label, role, ref in labelled
-        ),
-        updated_at=deployment.updated_at,
-    )
-
-
-def _model(
-    ref: ModelRef,
-    role: Role,
-    label: str,
-    status: HostStatus | None,
-    absent: HostState | Literal["gone"],
-) -> ModelInDeployment:
-    return ModelInDeployment(
-        label=label,
-        role=role,
-        name=ref.name,
-        version=ref.uuid,
-        sha=ref.sha256,
-        state=absent if status is None else status.state,
-        reason=None if status is None else status.reason,
-        restarts=0 if status is None else status.restarts,
-        pid=None if status is None else status.pid,
-    )
+    return replace(definition, steps=steps), {
+        key: model.tensor_fields for key, model in known.items()
+    }
 
 
 def _log_wish(deployment: Deployment, caller: Caller) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from gnomon.control.access import workspace_for
-from gnomon.control.deployments import Deployments, DeploymentView
+from gnomon.control.access import pipeline_for, version_for, workspace_for
+from gnomon.control.deployment_views import DeploymentView
+from gnomon.control.deployments import Deployments
+from gnomon.control.uses import check_at_rest
 from gnomon.core import limits
 from gnomon.core.access import Caller
 from gnomon.core.errors import LimitReached, NotFound
@@ -15,8 +19,12 @@ from gnomon.core.names import check_name
 from gnomon.core.pipeline import Definition
 from gnomon.stores import deployments as deployment_rows
 from gnomon.stores import pipelines as rows
+from gnomon.stores import versions
 from gnomon.stores.database import Database
-from gnomon.stores.records import Pipeline
+from gnomon.stores.deletion import delete_pipeline
+from gnomon.stores.records import ALWAYS, Period, Pipeline, PipelineVersionRecord
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +40,7 @@ class PipelineView:
 
 
 class Pipelines:
-    """Making pipelines and finding them."""
+    """Making pipelines, finding them, and removing them."""
 
     def __init__(self, database: Database, deployments: Deployments) -> None:
         self._database = database
@@ -47,11 +55,12 @@ class Pipelines:
         Raises:
             InvalidName, LimitReached.
             NotFound: No such workspace.
+            Conflict: It is archived.
         """
         check_name("pipeline", name)
         now = datetime.now(UTC)
         with self._database.write() as tx:
-            workspace_for(tx, caller, workspace_id)
+            workspace_for(tx, caller, workspace_id, adding=True)
             found = rows.find_pipeline(tx, workspace_id, name)
             if found is not None:
                 pipeline_id = found.id
@@ -91,11 +100,7 @@ class Pipelines:
             NotFound: No such workspace or pipeline.
         """
         with self._database.read() as tx:
-            workspace_for(tx, caller, workspace_id)
-            found = rows.find_pipeline(tx, workspace_id, name)
-        if found is None:
-            raise _not_found(workspace_id, name)
-        return found.id
+            return pipeline_for(tx, caller, workspace_id, name).id
 
     def list(
         self,
@@ -126,6 +131,73 @@ class Pipelines:
         return [
             PipelineView(pipeline=pipeline, deployment=views.get(pipeline.id)) for pipeline in found
         ]
+
+    def versions(
+        self, caller: Caller, workspace_id: int, name: str, *, limit: int = limits.PAGE_ROWS_MAX
+    ) -> Sequence[PipelineVersionRecord]:
+        """Return the versions of a pipeline, newest first.
+
+        Raises:
+            NotFound: No such workspace or pipeline.
+        """
+        with self._database.read() as tx:
+            pipeline = pipeline_for(tx, caller, workspace_id, name)
+            return versions.pipeline_history(tx, pipeline.id, limit=limit)
+
+    def version(
+        self, caller: Caller, workspace_id: int, name: str, version: str
+    ) -> PipelineVersionRecord:
+        """Return one version of a pipeline.
+
+        Args:
+            version: Its uuid, or its number.
+
+        Raises:
+            NotFound: No such workspace, pipeline or version.
+        """
+        with self._database.read() as tx:
+            return version_for(tx, pipeline_for(tx, caller, workspace_id, name), version)
+
+    def search(
+        self,
+        caller: Caller,
+        workspace_id: int,
+        term: str | None,
+        *,
+        deployed: bool | None = None,
+        created: Period = ALWAYS,
+        updated: Period = ALWAYS,
+        limit: int = limits.PAGE_ROWS_MAX,
+    ) -> Sequence[PipelineVersionRecord]:
+        """Return the pipeline versions of which this is true, newest first; see `versions.search`.
+
+        Raises:
+            NotFound: No such workspace.
+        """
+        with self._database.read() as tx:
+            workspace_for(tx, caller, workspace_id)
+            return versions.search(
+                tx,
+                workspace_id,
+                term,
+                deployed=deployed,
+                created=created,
+                updated=updated,
+                limit=limit,
+            )
+
+    def delete(self, caller: Caller, workspace_id: int, name: str) -> None:
+        """Remove a pipeline with its versions. Its log stays until it is collected.
+
+        Raises:
+            NotFound: No such workspace or pipeline.
+            Conflict: It is deployed, or has not stopped yet.
+        """
+        with self._database.write() as tx:
+            pipeline = pipeline_for(tx, caller, workspace_id, name)
+            check_at_rest(deployment_rows.find_deployment(tx, pipeline.id))
+            delete_pipeline(tx, pipeline.id)
+        log.info("pipeline.deleted pipeline=%d user=%d", pipeline.id, caller.user_id)
 
 
 def _not_found(workspace_id: int, name: str) -> NotFound:

@@ -10,8 +10,12 @@ from gnomon.control.access import Access
 from gnomon.control.catalog import Catalog
 from gnomon.control.changes import Changes
 from gnomon.control.deployments import Deployments
+from gnomon.control.garbage import Garbage
 from gnomon.control.pipelines import Pipelines
 from gnomon.control.reconciler import Reconciler
+from gnomon.control.shadows import Shadows
+from gnomon.control.tags import Tags
+from gnomon.control.workspaces import Workspaces
 from gnomon.core import limits
 from gnomon.stores.artifacts import Artifacts
 from gnomon.stores.database import Database
@@ -24,9 +28,13 @@ class ControlPlane:
     database: Database
     backend: Backend
     access: Access
+    workspaces: Workspaces
     catalog: Catalog
     pipelines: Pipelines
     deployments: Deployments
+    shadows: Shadows
+    tags: Tags
+    garbage: Garbage
     reconciler: Reconciler
 
     @classmethod
@@ -35,6 +43,7 @@ class ControlPlane:
         *,
         database: Path,
         artifacts: Path,
+        inference_log: Path,
         backend: Backend,
         token_hash: str,
         front_url: str,
@@ -45,6 +54,7 @@ class ControlPlane:
         Args:
             database: The metadata file, made if missing.
             artifacts: The directory of model files, made if missing.
+            inference_log: The directory of the log.
             token_hash: Of the owner's token (`core.access.token_hash`).
             front_url: Of the data plane, without a slash at the end.
             open_inference: Inference needs no token.
@@ -62,15 +72,23 @@ class ControlPlane:
             opened.close()
             raise
         changes = Changes()
-        deployments = Deployments(opened, backend, changes, front_url=front_url)
+        reconciler = Reconciler(opened, store, backend, changes, open_inference=open_inference)
+        deployments = Deployments(
+            opened, backend, changes, published=reconciler.published, front_url=front_url
+        )
+        catalog = Catalog(opened, store, backend)
         return cls(
             database=opened,
             backend=backend,
             access=access,
-            catalog=Catalog(opened, store, backend),
+            workspaces=Workspaces(opened),
+            catalog=catalog,
             pipelines=Pipelines(opened, deployments),
             deployments=deployments,
-            reconciler=Reconciler(opened, store, backend, changes, open_inference=open_inference),
+            shadows=Shadows(opened, deployments, changes, published=reconciler.published),
+            tags=Tags(opened),
+            garbage=Garbage(opened, store, catalog, inference_log),
+            reconciler=reconciler,
         )
 
     def start(self) -> None:

@@ -141,7 +141,16 @@ def _route(seen: Seen, look: Look) -> Route | None:
     if _gave_up(seen):
         return seen.serving
     published = look.published.get(seen.id)
-    return seen.wanted if published == seen.wanted or _is_up(seen, look) else published
+    if published is None:
+        return seen.wanted if _is_up(seen, look) else None
+    # Of the version that is published only settings can change; its hosts are what they were.
+    if _same_version(published, seen.wanted) or _is_up(seen, look):
+        return seen.wanted
+    return seen.serving if _same_version(published, seen.serving) else published
+
+
+def _same_version(route: Route, other: Route | None) -> bool:
+    return other is not None and other.pipeline_version == route.pipeline_version
 
 
 def _gave_up(seen: Seen) -> bool:

@@ -129,6 +129,11 @@ class Reconciler:
         if self._thread.is_alive():
             self._thread.join(_STOP_TIMEOUT_S)
 
+    def published(self, deployment_id: int) -> Route | None:
+        """Return the route that every front follows; None: there is none, or it is not known."""
+        routes = None if self._published_tokens is None else self._published
+        return None if routes is None else routes.get(deployment_id)
+
     def step(self) -> tuple[bool, bool]:
         """Look once and act.
 
@@ -255,6 +260,7 @@ class Reconciler:
         self._backend.publish(table)
         self._published = dict(routes)
         self._published_tokens = dict(desired.tokens)
+        self._changes.observed()
         log.info("routing.published version=%d routes=%d", table.version, len(table.routes))
 
     def _note(self, note: Note) -> None:
@@ -293,7 +299,7 @@ def _read(tx: Transaction, now: float) -> _Desired:
     found = rows.all_deployments(tx, idle=False)
     versions = [v for d in found for v in (d.wanted, d.serving) if v is not None]
     refs = [m for v in versions for step in v.definition.steps for m in step.models()]
-    known = models.versions_by_id(tx, (ref.version_id for ref in refs))
+    known = models.versions_by_id(tx, (ref.version_id for ref in refs), deleted=True)
     wishes = {
         d.id: _Wish(
             deployment=d,

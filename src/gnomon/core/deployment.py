@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from gnomon.core.model import Signature
+from gnomon.core.resources import USUAL, Resources
 from gnomon.core.routing import Role
 
 HostState = Literal["starting", "ready", "failed", "crash_looping", "stopping"]
@@ -20,7 +21,8 @@ class HostSpec:
     Attributes:
         name: Unique in the server, and the name of the host's socket.
         model_path: The file in the artifact store.
-        model_bytes: Size of that file; the memory cap follows from it.
+        model_bytes: Size of that file; the memory cap follows from it, if none was asked for.
+        resources: What was asked for.
     """
 
     name: str
@@ -29,6 +31,7 @@ class HostSpec:
     version_uuid: str
     role: Role
     model_bytes: int
+    resources: Resources = USUAL
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON values."""
@@ -37,7 +40,7 @@ class HostSpec:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> HostSpec:
         """Read what `to_json` wrote."""
-        return cls(**value)
+        return cls(**{**value, "resources": Resources(**value["resources"])})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

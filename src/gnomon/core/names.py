@@ -10,6 +10,7 @@ from gnomon.core.errors import InvalidName, MalformedRequest
 Kind = Literal["workspace", "model", "pipeline"]
 
 _NAME = re.compile(r"[a-zA-Z](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
+_USER_NAME_CHARS_MAX = 63
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -43,6 +44,22 @@ def check_name(kind: Kind, name: object) -> str:
 def name_key(name: str) -> str:
     """Return what makes a name unique: two names that differ only in case are one."""
     return name.lower()
+
+
+def check_user_name(name: str) -> str:
+    """Return `name` if somebody may be called that: an e-mail address, or a word.
+
+    Raises:
+        InvalidName: It has no or more than 63 characters, a space, a slash, or what is not shown.
+    """
+    fits = 0 < len(name) <= _USER_NAME_CHARS_MAX and name.isprintable()
+    if not fits or " " in name or "/" in name:
+        raise InvalidName(
+            f"A user's name must have 1 to {_USER_NAME_CHARS_MAX} characters, without spaces and "
+            f"slashes, as an e-mail address; got {name[:80]!r}.",
+            kind="user",
+        )
+    return name
 
 
 def check_request_id(request_id: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from gnomon.core import limits
 from gnomon.core.errors import Invalid, LimitReached
+from gnomon.core.sampling import check_rate
 
 Mode = Literal["async", "joined"]
 
@@ -23,6 +24,8 @@ class ModelRef:
         ordinal: The version's number under that name.
         uuid: The version's uuid.
         sha256: Hex digest of the model file.
+        single: No run of it holds the rows of several requests, because it was configured so when
+            the definition was deployed.
     """
 
     version_id: int
@@ -30,6 +33,7 @@ class ModelRef:
     ordinal: int
     uuid: str
     sha256: str
+    single: bool = False
 
     def __str__(self) -> str:
         return f"{self.name}@{self.ordinal}"
@@ -42,6 +46,7 @@ class ModelRef:
             "ordinal": self.ordinal,
             "version": self.uuid,
             "sha": self.sha256,
+            **({"batch_config": "single"} if self.single else {}),
         }
 
     @classmethod
@@ -53,6 +58,7 @@ class ModelRef:
             ordinal=value["ordinal"],
             uuid=value["version"],
             sha256=value["sha"],
+            single=value.get("batch_config") == "single",
         )
 
 
@@ -65,12 +71,19 @@ class Step:
         challengers: In the order the user gave; each version once.
         mode: "async": the answer never waits. "joined": it waits up to `shadow_wait_ms`.
         shadow_wait_ms: Milliseconds, used in mode "joined" only.
+        sample: Share of the requests that each challenger sees, in [0, 1], in their order. Not
+            given: all of them see all.
     """
 
     champion: ModelRef
     challengers: tuple[ModelRef, ...] = ()
     mode: Mode = "async"
     shadow_wait_ms: int = limits.SHADOW_WAIT_DEFAULT_MS
+    sample: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.sample:
+            object.__setattr__(self, "sample", (1.0,) * len(self.challengers))
 
     def labels(self) -> tuple[str, ...]:
         """Return the label of each challenger; see `labels`."""
@@ -90,6 +103,7 @@ class Step:
                 "challengers": [model.to_json() for model in self.challengers],
                 "mode": self.mode,
                 "shadow_wait_ms": self.shadow_wait_ms,
+                "sample": list(self.sample),
             }
         }
 
@@ -109,24 +123,39 @@ class Step:
                 challengers=tuple(ModelRef.from_json(model) for model in shadow["challengers"]),
                 mode=shadow["mode"],
                 shadow_wait_ms=shadow["shadow_wait_ms"],
+                sample=tuple(shadow.get("sample", ())),
             )
         raise Invalid(f"A step must be ModelInference or ShadowDeploy, got {sorted(value)[:3]}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """The steps of one pipeline version."""
+    """The steps of one pipeline version.
+
+    Attributes:
+        deployment_config: What was asked of the machine; see `core/resources.py`.
+    """
 
     steps: tuple[Step, ...] = ()
+    deployment_config: Mapping[str, Any] = field(default_factory=dict)
+
+    def models(self) -> tuple[ModelRef, ...]:
+        """Return the models of all steps, each step's champion before its challengers."""
+        return tuple(model for step in self.steps for model in step.models())
 
     def to_json(self) -> dict[str, Any]:
         """Return the definition as JSON values."""
-        return {"steps": [step.to_json() for step in self.steps]}
+        steps = [step.to_json() for step in self.steps]
+        config = {"deployment_config": self.deployment_config} if self.deployment_config else {}
+        return {"steps": steps, **config}
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Definition:
         """Read what `to_json` wrote."""
-        return cls(steps=tuple(Step.from_json(step) for step in value.get("steps", ())))
+        return cls(
+            steps=tuple(Step.from_json(step) for step in value.get("steps", ())),
+            deployment_config=value.get("deployment_config", {}),
+        )
 
 
 def labels(champion: ModelRef, challengers: Sequence[ModelRef]) -> tuple[str, ...]:
@@ -146,7 +175,8 @@ def check_steps(steps: Sequence[Step]) -> None:
     """Refuse what cannot be deployed.
 
     Raises:
-        Invalid: No step, more than one, or one version twice in a step.
+        Invalid: No step, more than one, one version twice in a step, or a sample that does not
+            have a rate for each challenger.
         LimitReached: More challengers than a step may have.
     """
     if not steps:
@@ -156,19 +186,30 @@ def check_steps(steps: Sequence[Step]) -> None:
         )
     if len(steps) > 1:
         raise Invalid(
-            f"The pipeline has {len(steps)} steps; this version of gnomon deploys one. "
-            "Call clear() and add the step that you want."
+            f"That makes {len(steps)} steps; this version of gnomon deploys one. Replace the step "
+            "that is there, with replace_with_model_step(0, model) or "
+            "replace_with_shadow_deploy(0, champion, challengers), or call clear() first."
         )
     for step in steps:
-        if len(step.challengers) > limits.CHALLENGERS_PER_STEP_MAX:
-            raise LimitReached(
-                f"{len(step.challengers)} challengers were given; at most "
-                f"{limits.CHALLENGERS_PER_STEP_MAX} can shadow one champion."
+        _check_models(step)
+        if len(step.sample) != len(step.challengers):
+            raise Invalid(
+                f"sample has {len(step.sample)} rates for {len(step.challengers)} challengers."
             )
-        counts = Counter(model.version_id for model in step.models())
-        for model in step.models():
-            if counts[model.version_id] > 1:
-                raise Invalid(
-                    f"{model} was given {counts[model.version_id]} times; a version can be in a "
-                    "step once. Upload it under another name to run it against itself."
-                )
+        for rate in step.sample:
+            check_rate(rate)
+
+
+def _check_models(step: Step) -> None:
+    if len(step.challengers) > limits.CHALLENGERS_PER_STEP_MAX:
+        raise LimitReached(
+            f"{len(step.challengers)} challengers were given; at most "
+            f"{limits.CHALLENGERS_PER_STEP_MAX} can shadow one champion."
+        )
+    counts = Counter(model.version_id for model in step.models())
+    for model in step.models():
+        if counts[model.version_id] > 1:
+            raise Invalid(
+                f"{model} was given {counts[model.version_id]} times; a version can be in a "
+                "step once. Upload it under another name to run it against itself."
+            )

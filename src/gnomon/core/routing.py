@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from gnomon.core.model import Signature
 from gnomon.core.pipeline import Mode
+from gnomon.core.resources import USUAL, Resources
 
 Role = Literal["champion", "challenger"]
 
@@ -24,6 +25,7 @@ class ServedModel:
         uuid: Its uuid, as users see it.
         host: Name of the host, which is also the name of its socket.
         tensor_fields: Columns that feed the inputs; None: found by name.
+        resources: What was asked for its host.
     """
 
     label: str
@@ -36,6 +38,7 @@ class ServedModel:
     signature: Signature
     tensor_fields: tuple[str, ...] | None
     host: str
+    resources: Resources = USUAL
 
     def __str__(self) -> str:
         return f"{self.name}@{self.ordinal}"
@@ -53,6 +56,7 @@ class ServedModel:
             "signature": self.signature.to_json(),
             "tensor_fields": None if self.tensor_fields is None else list(self.tensor_fields),
             "host": self.host,
+            "resources": asdict(self.resources),
         }
 
     @classmethod
@@ -64,6 +68,7 @@ class ServedModel:
                 **value,
                 "signature": Signature.from_json(value["signature"]),
                 "tensor_fields": None if fields is None else tuple(fields),
+                "resources": Resources(**value.get("resources", {})),
             }
         )
 
@@ -76,6 +81,9 @@ class Route:
         deployment_id: Stays through redeploys and restarts, as the URL does.
         pipeline_version: uuid of the version that is deployed.
         step: Index of the step in the definition.
+        sampling: Share of the requests that each challenger sees, in [0, 1]; 0: it is switched
+            off. Not given: all of them see all. It stands here, not with the models, so that
+            hosts and channels are kept when it changes.
     """
 
     deployment_id: int
@@ -88,6 +96,12 @@ class Route:
     mode: Mode
     shadow_wait_ms: int
     step: int = 0
+    sampling: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.sampling:
+            object.__setattr__(self, "sampling", (1.0,) * len(self.challengers))
+        assert len(self.sampling) == len(self.challengers)
 
     def models(self) -> tuple[ServedModel, ...]:
         """Return the champion and then the challengers."""
@@ -106,6 +120,7 @@ class Route:
             "mode": self.mode,
             "shadow_wait_ms": self.shadow_wait_ms,
             "step": self.step,
+            "sampling": list(self.sampling),
         }
 
     @classmethod
@@ -118,6 +133,7 @@ class Route:
                 "challengers": tuple(
                     ServedModel.from_json(model) for model in value["challengers"]
                 ),
+                "sampling": tuple(value.get("sampling", ())),
             }
         )
 

@@ -14,9 +14,9 @@ from gnomon.core.names import check_name, name_key
 from gnomon.framework import Framework
 from gnomon.sdk import local
 from gnomon.sdk.asking import check_seconds
-from gnomon.sdk.model import Model, ModelList
+from gnomon.sdk.finding import Finding
+from gnomon.sdk.model import Model
 from gnomon.sdk.pipeline import Pipeline
-from gnomon.sdk.pipelines import Pipelines, list_pipelines
 from gnomon.sdk.session import Session
 from gnomon.sdk.transport import Transport, path
 from gnomon.sdk.workspace import Workspace, Workspaces
@@ -36,7 +36,7 @@ class Auth:
         return self._transport.authorization()
 
 
-class Client:
+class Client(Finding):
     """A connection to a gnomon server.
 
     `Client()` joins the server that runs on this machine with the data in GNOMON_HOME, or
@@ -222,21 +222,6 @@ class Client:
                 timeout_s=timeout_s,
             ).json()
 
-    def get_model(self, name: str, version: str | None = None) -> Model:
-        """Return a version of a model of the current workspace; the newest by default.
-
-        Raises:
-            NotFound: There is no such model or version.
-        """
-        check_name("model", name)
-        workspace = self.get_current_workspace().id()
-        route = path("workspaces", workspace, "models", name, "versions", version or "latest")
-        return Model(self._session, self._transport.call("GET", route).json())
-
-    def list_models(self, workspace: Workspace | None = None) -> ModelList:
-        """Return the models of a workspace; of the current one by default."""
-        return (workspace or self.get_current_workspace()).models()
-
     # Pipelines
 
     def build_pipeline(self, pipeline_name: str) -> Pipeline:
@@ -250,35 +235,6 @@ class Client:
         return Pipeline(
             self._session, self._transport.call("POST", route, document=document).json()
         )
-
-    def list_pipelines(self, workspace: Workspace | None = None) -> Pipelines:
-        """Return the pipelines of a workspace, newest first; of the current one by default."""
-        return (workspace or self.get_current_workspace()).pipelines()
-
-    def pipelines_by_name(self, pipeline_name: str) -> Pipelines:
-        """Return the pipelines of that name in the current workspace: a list of one.
-
-        Raises:
-            NotFound: There is none.
-        """
-        workspace = self.get_current_workspace()
-        found = list_pipelines(self._session, workspace.id(), name=str(pipeline_name))
-        if not found:
-            raise NotFound(
-                f"There is no pipeline {str(pipeline_name)[:80]!r} in the workspace "
-                f"{workspace.name()!r}. Make it with build_pipeline(name), or change to its "
-                "workspace with set_current_workspace.",
-                name=str(pipeline_name)[:80],
-            )
-        return found
-
-    def get_pipeline(self, name: str) -> Pipeline:
-        """Return the pipeline of that name in the current workspace.
-
-        Raises:
-            NotFound: There is none.
-        """
-        return self.pipelines_by_name(name)[0]
 
 
 def _check_framework(framework: Framework | str | None) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from gnomon.core import limits
 from gnomon.core.errors import DeploymentError, ServerUnreachable, WaitExpired
+from gnomon.sdk import html
+from gnomon.sdk.bars import share_text
 from gnomon.sdk.session import Session
 
 _LOOK_AGAIN_S = 0.05
@@ -56,6 +58,30 @@ class Deployment:
     def __repr__(self) -> str:
         return repr({"id": self.id(), "name": self.name(), "url": self.url()})
 
+    def _repr_html_(self) -> str:
+        return html.facts(
+            (
+                ("name", self.name()),
+                ("id", self.id()),
+                ("url", self.url()),
+                ("status", word(self._view)),
+                ("models", shadow_text(self._view)),
+            )
+        )
+
+
+def shadow_text(view: Mapping[str, Any]) -> str:
+    """Return the models of a deployment and how the challengers watch now, in a line."""
+    champion, *challengers = view["models"]
+    shadows = [
+        f"{model['label']} (shadow, {share_text(model['sample'], on=model['on'])})"
+        for model in challengers
+    ]
+    shadow = view["shadow"]
+    joined = shadows and shadow["mode"] == "joined"
+    waits = f" - answers wait up to {shadow['shadow_wait_ms']} ms" if joined else ""
+    return ", ".join([champion["label"], *shadows]) + waits
+
 
 def is_deployed(view: Mapping[str, Any] | None) -> bool | None:
     """Say whether a deployment is there to answer; None if there has never been one."""
@@ -84,7 +110,7 @@ def settle(session: Session, route: str, view: Mapping[str, Any]) -> Mapping[str
         if left_s <= 0:
             raise WaitExpired(
                 f"Pipeline {view['pipeline']!r} is still {view['state']} after "
-                f"{session.timeout_s:g} s. {' '.join(_problems(view))}".rstrip()
+                f"{session.timeout_s:g} s. {' '.join(problems(view))}".rstrip()
                 + " It goes on; status() shows how far it is.",
                 pipeline=view["pipeline"],
                 state=view["state"],
@@ -115,20 +141,20 @@ def check_running(view: Mapping[str, Any]) -> None:
             and the reason.
     """
     name = view["pipeline"]
-    problems = list(_problems(view))
+    wrong = list(problems(view))
     if view["state"] != "running" or view["pipeline_version"] != view["wanted_version"]:
         still = " Its previous version still answers." if _old_one_answers(view) else ""
         if view["desired"] == "stopped":
-            problems.insert(0, "It was undeployed meanwhile.")
+            wrong.insert(0, "It was undeployed meanwhile.")
         raise DeploymentError(
-            f"Pipeline {name!r} could not be deployed. {' '.join(problems)}{still}".rstrip(),
+            f"Pipeline {name!r} could not be deployed. {' '.join(wrong)}{still}".rstrip(),
             pipeline=name,
             state=view["state"],
             reason=view["reason"],
         )
-    if problems:
+    if wrong:
         warnings.warn(
-            f"Pipeline {name!r} is deployed, but: {' '.join(problems)}", UserWarning, stacklevel=3
+            f"Pipeline {name!r} is deployed, but: {' '.join(wrong)}", UserWarning, stacklevel=4
         )
 
 
@@ -166,53 +192,15 @@ def word(view: Mapping[str, Any]) -> str:
     return _STATUS_WORDS[state(view)]
 
 
-def status(name: str, view: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return how a deployment and each of its models is.
-
-    Returns:
-        `status` is "Running", "Starting", "Stopping" or "Error"; `details` says what is wrong;
-        `engines` has the models, with label, role, state, reason, restarts and pid.
-    """
-    if view is None or (view["desired"] == "stopped" and view["state"] == "stopped"):
-        return {
-            "status": f"Pipeline {name} is not deployed",
-            "details": [],
-            "engines": [],
-            "engine_lbs": [],
-            "sidekicks": [],
-        }
-    shown = word(view)
-    version = view["pipeline_version"] or view["wanted_version"]
-    engine = {
-        "ip": None,
-        "name": f"{view['pipeline']}-{view['id']}",
-        "status": shown,
-        "reason": view["reason"],
-        "details": [],
-        "pipeline_statuses": {
-            "pipelines": [{"id": view["pipeline"], "status": shown, "version": version}]
-        },
-        "model_statuses": {
-            "models": [{**model, "status": _model_word(view, model)} for model in view["models"]]
-        },
-    }
-    return {
-        "status": shown,
-        "details": list(_problems(view)),
-        "engines": [engine],
-        "engine_lbs": [],
-        "sidekicks": [],
-    }
-
-
-def _model_word(view: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+def model_word(view: Mapping[str, Any], model: Mapping[str, Any]) -> str:
+    """Return a model's state as `status` says it."""
     # What runs has a new host for a model whose host is gone as soon as the server looks.
     if view["state"] == "running" and model["state"] in {"gone", "stopping"}:
         return "Starting"
     return _STATUS_WORDS.get(model["state"], "Error")
 
 
-def _problems(view: Mapping[str, Any]) -> Iterator[str]:
+def problems(view: Mapping[str, Any]) -> Iterator[str]:
     """Say what is wrong, a sentence each: of the whole, and of each model that does not run."""
     # The models of what failed are those of the version before, if there is one: they explain it
     # only if there is none.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pprint
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gnomon.core import limits
-from gnomon.core.errors import BodyTooLarge, InputMismatch, Invalid, MalformedRequest
+from gnomon.core.errors import BodyTooLarge, Invalid, MalformedRequest
 from gnomon.core.tensors import DTYPE_OF_TAG, STRING, Array
 
 if TYPE_CHECKING:
@@ -33,7 +32,6 @@ RAW_KEYS = (
     "shadow_data",
     "time",
 )
-
 
 RECORDS, CUSTOM_JSON, ARROW = "pandas-records", "custom-json", "arrow"
 DATA_FORMATS = (RECORDS, CUSTOM_JSON, ARROW)
@@ -77,19 +75,39 @@ def challengers_of(told: Mapping[str, Mapping[str, Any]] | None) -> dict[str, Ch
     }
 
 
+def merged(told: Iterable[Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Any]]:
+    """Merge what several answers say of their challengers.
+
+    Returns:
+        By label, as each of them: "elapsed" is the sum; the first that is not "ok" says how the
+        challenger fared.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for part in told:
+        for label, one in part.items():
+            before = found.setdefault(label, {**one, "status": "ok", "elapsed": 0})
+            before["elapsed"] += one["elapsed"]
+            if before["status"] == "ok":
+                before.update(status=one["status"], error=one["error"])
+    return found
+
+
 class InferenceResult:
     """The answer to one request: the champion's, and what is known of the challengers'.
 
     Attributes:
         raw: The answer as it came, with exactly the keys of `RAW_KEYS`. `shadow_data` has the
-            challengers that were done; None or empty if there are none.
-        request_id: By which the logs know this request.
+            challengers that were done; None or empty if there are none. `original_data` is None
+            if the input was sent as Arrow, as large arrays are, or in several requests.
+        request_id: By which the logs know this request, or the first of several.
+        request_ids: Of all requests that it was sent in.
         challengers: How each challenger fared, by label.
     """
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
         self.raw: dict[str, Any] = {key: answer[key] for key in RAW_KEYS}
         self.request_id: str = answer.get("request_id", "")
+        self.request_ids: list[str] = answer.get("request_ids", [self.request_id])
         self.challengers = challengers_of(answer.get("challengers"))
 
     def data(self) -> list[Array]:
@@ -149,50 +167,60 @@ def _decode(tag: str, tensor: Mapping[str, Any]) -> Array:
     return array.reshape(tensor["dim"])
 
 
-def encode_tensors(tensors: Mapping[str, Any]) -> bytes:
-    """Return the body for named tensors: nested lists or arrays.
+def joined(answers: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[str, Any]:
+    """Join the answers to one input that was sent in several requests, in order.
+
+    Args:
+        answers: As they came.
+        rows: How many input rows each request had.
+
+    Returns:
+        An answer as to a single request, but without the input, and with "request_ids". A
+        challenger's outputs are there if all of the answers have them.
 
     Raises:
-        InputMismatch: A name is not text, or a value is NaN, infinite or nothing JSON can hold.
+        BodyTooLarge: An output has not one part for each row, so they cannot be joined.
     """
-    for name in tensors:
-        if not isinstance(name, str):
-            raise InputMismatch(f"An input's name must be text, got {type(name).__name__}.")
-    return to_json(dict(tensors))
+    if len(answers) == 1:
+        return {**answers[0], "request_ids": [answers[0]["request_id"]]}
+    shadows = [answer["shadow_data"] or {} for answer in answers]
+    labels = [label for label in shadows[0] if all(label in shadow for shadow in shadows)]
+    return {
+        **answers[0],
+        "check_failures": [failure for answer in answers for failure in answer["check_failures"]],
+        "elapsed": sum(answer["elapsed"] for answer in answers),
+        "original_data": None,
+        "outputs": _joined_outputs([answer["outputs"] for answer in answers], rows),
+        "shadow_data": {
+            label: _joined_outputs([shadow[label] for shadow in shadows], rows) for label in labels
+        },
+        "challengers": merged([answer["challengers"] for answer in answers]),
+        "request_ids": [answer["request_id"] for answer in answers],
+    }
 
 
-def to_json(value: Any) -> bytes:
-    """Return JSON, exactly or not at all.
+def _joined_outputs(
+    parts: Sequence[list[dict[str, Any]]], rows: Sequence[int]
+) -> list[dict[str, Any]]:
+    return [_joined_output(same, rows) for same in zip(*parts, strict=True)]
 
-    Raises:
-        InputMismatch: A value is NaN, infinite, or of a type that no model takes.
-        BodyTooLarge: It is larger than one request may be.
-    """
-    try:
-        body = json.dumps(value, allow_nan=False, default=_plain).encode()
-    except ValueError as error:
-        raise InputMismatch(
-            "The input holds NaN or an infinite value, which JSON cannot carry. Fill or drop "
-            "these values before calling."
-        ) from error
-    except RecursionError as error:
-        raise InputMismatch("The input is nested too deeply.") from error
-    if len(body) > limits.INFER_BODY_BYTES_MAX:
+
+def _joined_output(parts: Sequence[dict[str, Any]], rows: Sequence[int]) -> dict[str, Any]:
+    [tag] = parts[0]
+    tensors = [part[tag] for part in parts]
+    if any(tensor["dim"][:1] != [count] for tensor, count in zip(tensors, rows, strict=True)):
         raise BodyTooLarge(
-            f"The request has {len(body)} bytes; one may have {limits.INFER_BODY_BYTES_MAX}. "
-            "Send the rows in several requests."
+            f"The input is larger than one request may be, and the answers to its parts cannot "
+            f"be joined: to {rows[0]} rows the model gave an output of shape {tensors[0]['dim']}."
         )
-    return body
-
-
-def _plain(value: object) -> Any:
-    """Turn numpy values into what JSON has."""
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiubUO":
-        return value.tolist()
-    raise InputMismatch(
-        f"A value of type {type(value).__name__} cannot be fed to a model; numbers, strings and "
-        "booleans can."
-    )
+    data: list[Any] = []
+    non_finite: dict[str, str] = {}
+    for tensor in tensors:
+        words = tensor.get("non_finite", {}).items()
+        non_finite.update({str(int(index) + len(data)): word for index, word in words})
+        data += tensor["data"]
+    whole = {**tensors[0], "data": data, "dim": [sum(rows), *tensors[0]["dim"][1:]]}
+    return {tag: {**whole, "non_finite": non_finite} if non_finite else whole}
 
 
 def read_file(

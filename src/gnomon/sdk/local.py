@@ -16,11 +16,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import urllib3
-
 from gnomon import settings
 from gnomon.core import limits
-from gnomon.core.errors import Invalid, OutOfSpace, ServerError, ServerUnreachable
+from gnomon.core.errors import GnomonError, Invalid, OutOfSpace, ServerError, ServerUnreachable
+from gnomon.sdk.transport import Transport, path
 from gnomon.settings import Home
 
 LOG_LINES_SHOWN = 20
@@ -89,18 +88,11 @@ def token(home: Home) -> str | None:
 
 def healthy(server: RunningServer) -> bool:
     """Say whether the server's control plane answers."""
-    with urllib3.PoolManager() as pool:
-        try:
-            answer = pool.request(
-                "GET",
-                f"{server.control_url}/v1/health",
-                timeout=_HEALTH_TIMEOUT_S,
-                retries=False,
-                redirect=False,
-            )
-        except urllib3.exceptions.HTTPError:
-            return False
-    return answer.status == 200
+    transport = Transport(server.control_url, None, timeout_s=_HEALTH_TIMEOUT_S)
+    try:
+        return transport.call("GET", path("health")).status == 200
+    except GnomonError:
+        return False
 
 
 def find(home: Home) -> RunningServer:

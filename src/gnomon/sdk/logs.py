@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
 
 from gnomon.core.tensors import Array
 from gnomon.sdk import html
-from gnomon.sdk.records import LoggedModel, LoggedRequest, rows_of, wide
-from gnomon.sdk.rows import SHADOW_PREFIX, column_order
+from gnomon.sdk.asking import Dataset
+from gnomon.sdk.log_frames import LogFrame
+from gnomon.sdk.records import LoggedModel, LoggedRequest, wide
 
 if TYPE_CHECKING:
     import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+_ALL = Dataset()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -133,25 +138,57 @@ class LogEntry:
 class LogEntries(list[LogEntry]):
     """The entries of a log: one per model and request, newest request first.
 
-    Within a request they stand in the reverse of: champion, challengers by label. A list, which a
-    notebook shows as a table, with the ways of a DataFrame beside it: `to_pandas()`,
-    `logs["out.dense_1"]`, `columns`, `head()`.
+    Within a request they stand in the reverse of: champion, challengers by label; all in reverse
+    if the oldest come first. A list, which a notebook shows as a table, with the ways of a frame
+    beside it: `to_pandas()`, `to_polars()`, `to_arrow()`, `logs["out.dense_1"]`, `columns`,
+    `head()`; and itself a table to whatever reads Arrow.
 
     Attributes:
-        more: The log has older requests than these.
+        more: The log has further requests than these.
     """
 
-    def __init__(self, entries: Iterable[LogEntry] = (), *, more: bool = False) -> None:
+    def __init__(
+        self,
+        entries: Iterable[LogEntry] = (),
+        *,
+        more: bool = False,
+        dataset: Dataset = _ALL,
+        oldest_first: bool = False,
+    ) -> None:
         super().__init__(entries)
         self.more = more
+        self._dataset = dataset
+        self._oldest_first = oldest_first
 
     @classmethod
-    def of(cls, requests: Iterable[LoggedRequest], *, more: bool = False) -> LogEntries:
-        """Make the entries of requests, which come newest first."""
-        return cls(
-            (LogEntry(request, model) for request in requests for model in request.models[::-1]),
-            more=more,
+    def of(
+        cls,
+        requests: Iterable[LoggedRequest],
+        *,
+        more: bool = False,
+        model: str | None = None,
+        status: str | None = None,
+        dataset: Dataset = _ALL,
+        oldest_first: bool = False,
+    ) -> LogEntries:
+        """Make the entries of requests, in their order.
+
+        Args:
+            model: Only those of this label.
+            status: Only those of this status.
+            dataset: The columns of their frames.
+        """
+        entries = (
+            LogEntry(request, each)
+            for request in requests
+            for each in request.models[:: 1 if oldest_first else -1]
+            if model in (None, each.label) and status in (None, each.status)
         )
+        return cls(entries, more=more, dataset=dataset, oldest_first=oldest_first)
+
+    def _frame(self) -> LogFrame:
+        requests = {id(entry._request): entry._request for entry in self}
+        return LogFrame([*requests.values()], self._dataset, oldest_first=self._oldest_first)
 
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per input row, newest first: the last row of a request before its first.
@@ -159,18 +196,21 @@ class LogEntries(list[LogEntry]):
         Columns: time, in.*, out.*, anomaly.count, then out_<label>.* by label; a challenger
         without an output has None. All models of the requests are there, whichever entries are.
         """
-        import pandas as pd
+        return self._frame().to_pandas()
 
-        requests = {id(entry._request): entry._request for entry in self}
-        rows = [row for request in requests.values() for row in list(_rows(request))[::-1]]
-        names = column_order(name for row in rows for name in row)
-        frame = pd.DataFrame(
-            {name: pd.Series([row.get(name) for row in rows]) for name in names},
-            columns=names or ["time"],
-        )
-        frame["time"] = pd.to_datetime(frame["time"], utc=True).dt.tz_localize(None)
-        frame["time"] = frame["time"].astype("datetime64[ms]")
-        return frame
+    def to_arrow(self) -> pa.Table:
+        """Return the rows of `to_pandas()`, with the types that the models declare."""
+        return self._frame().to_arrow()
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return the rows of `to_arrow()` as a frame of polars, which must be installed."""
+        import polars as pl
+
+        return pl.DataFrame(self.to_arrow())
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """Give the rows of `to_arrow()` to whatever reads Arrow."""
+        return self.to_arrow().__arrow_c_stream__(requested_schema)
 
     @property
     def columns(self) -> pd.Index[str]:
@@ -194,24 +234,15 @@ class LogEntries(list[LogEntry]):
         if isinstance(key, str | list):
             return self.to_pandas()[key]
         found = super().__getitem__(key)
-        return LogEntries(found, more=self.more) if isinstance(key, slice) else found
+        if not isinstance(key, slice):
+            return found
+        return LogEntries(
+            found, more=self.more, dataset=self._dataset, oldest_first=self._oldest_first
+        )
 
     def _repr_html_(self) -> str:
         note = "There are older requests: logs(limit=...) shows more." if self.more else ""
         return html.logs([(entry._request, entry._model) for entry in self], note)
-
-
-def _rows(request: LoggedRequest) -> Iterator[dict[str, Any]]:
-    columns: dict[str, Any] = {"time": iter([request.time] * request.rows)}
-    for name, array in request.inputs.items():
-        columns[f"in.{name}"] = rows_of(array, request.rows)
-    columns["anomaly.count"] = iter([0] * request.rows)
-    for model in request.models:
-        prefix = "out" if model.role == "champion" else SHADOW_PREFIX + model.label
-        for name, array in zip(model.output_names, model.outputs, strict=True):
-            columns[f"{prefix}.{name}"] = rows_of(array, request.rows)
-    for values in zip(*columns.values(), strict=True):
-        yield dict(zip(columns, values, strict=True))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gnomon.core.errors import Invalid
-from gnomon.core.model import Signature
+from gnomon.core.model import BatchConfig, Signature
 from gnomon.core.pipeline import ModelRef
 from gnomon.core.tensors import TensorSpec
 from gnomon.sdk import html
+from gnomon.sdk.configuring import check_batch_config, check_numbers, check_unset
+from gnomon.sdk.schemas import schema_of, specs_of
 from gnomon.sdk.session import Session
 from gnomon.sdk.transport import path
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from gnomon.sdk.workspace import Workspace
+
+_SCHEMAS = ("input_schema", "output_schema")
 
 
 class Model:
@@ -62,9 +72,43 @@ class Model:
         """Return when this version was uploaded; aware, in UTC."""
         return datetime.fromisoformat(self._view["created_at"])
 
-    def tags(self) -> list[Any]:
-        """Return the version's tags."""
-        return list(self._view.get("tags", ()))
+    def created_by(self) -> str:
+        """Return the name of who uploaded it."""
+        return str(self._view["author"])
+
+    def tags(self) -> list[str]:
+        """Return the version's tags, as they were when it was fetched."""
+        return list(self._view["tags"])
+
+    def workspace(self) -> Workspace:
+        """Return the workspace that it is in.
+
+        Raises:
+            NotFound: It is not there any more.
+        """
+        from gnomon.sdk.workspace import workspace_of  # which lists models, so knows this module
+
+        return workspace_of(self._session, self._view["workspace_id"])
+
+    def versions(self) -> ModelVersions:
+        """Return all versions of its name, newest first, as they are now.
+
+        Raises:
+            NotFound: They were deleted.
+        """
+        route = path("workspaces", self._view["workspace_id"], "models", self.name())
+        return ModelFamily(
+            self._session, self._session.transport.call("GET", route).json()
+        ).versions()
+
+    def delete(self) -> None:
+        """Delete this version; its number is not given again. Its file stays until `gnomon gc`.
+
+        Raises:
+            Conflict: A pipeline runs it, or would at its next deploy; the message names them.
+        """
+        models = path("workspaces", self._view["workspace_id"], "models", self.name())
+        self._session.transport.call("DELETE", f"{models}/versions/{self.version()}")
 
     def status(self) -> str:
         """Return "ready": a version exists only once a host has loaded it."""
@@ -84,13 +128,22 @@ class Model:
         return None if fields is None else tuple(fields)
 
     def config(self) -> dict[str, Any]:
-        """Return how the model is fed, and what else was given to `configure` and the upload.
+        """Return how the model is fed and run, and what else was given at the upload.
 
-        Only `tensor_fields` has an effect.
+        Returns:
+            "runtime", "tensor_fields", and what was given to `configure` and `upload_model`.
         """
         fields = self.tensor_fields()
+        kept = {
+            name: self._view[name]
+            for name in ("batch_config", "dynamic_batching_config", *_SCHEMAS)
+            if self._view.get(name) is not None
+        }
+        schemas = {name: schema_of(kept[name]) for name in _SCHEMAS if name in kept}
         return {
             **self._options,
+            **kept,
+            **schemas,
             "runtime": "onnx",
             "tensor_fields": None if fields is None else list(fields),
         }
@@ -100,54 +153,70 @@ class Model:
         runtime: str | None = None,
         tensor_fields: Sequence[str] | None = None,
         filter_threshold: float | None = None,
-        input_schema: Any = None,
-        output_schema: Any = None,
-        batch_config: Any = None,
-        dynamic_batching_config: Any = None,
+        input_schema: pa.Schema | None = None,
+        output_schema: pa.Schema | None = None,
+        batch_config: BatchConfig | None = None,
+        dynamic_batching_config: Mapping[str, float] | None = None,
         continuous_batching_config: Any = None,
         openai_config: Any = None,
     ) -> Model:
-        """Say how the model is fed.
+        """Say how the model is fed and run, in pipelines that are deployed from now on.
+
+        What is None stays as it is; if one thing is refused, none is changed.
 
         Args:
             runtime: "onnx", which it is without being said.
-            tensor_fields: The i-th column name feeds the i-th input of the model's graph; None
-                leaves it as it is. Holds for pipelines deployed from now on.
-            filter_threshold: Only None, as for all that follows but the schemas: there is
-                nothing in gnomon that it could set.
-            input_schema: Kept in `config()`, as `output_schema`; both are read from the file.
-            batch_config: Only None: gnomon decides by itself which requests run together.
+            tensor_fields: The i-th column name feeds the i-th input of the model's graph.
+            filter_threshold: Only None, as for the last two: there is nothing in gnomon that it
+                could set.
+            input_schema: The columns that the model is expected to take, in any order: it is
+                compared with what the file declares, and kept. A list's size may be left open.
+            output_schema: The columns that it is expected to give; likewise.
+            batch_config: "single": no run holds the rows of several requests. "batch": what
+                waits together is run together, if the model was seen at its upload to answer
+                each row from that row alone; so it is without being said.
+            dynamic_batching_config: A mapping of numbers, kept without effect: nothing waits for
+                a batch to grow.
 
         Returns:
             The model itself.
 
         Raises:
-            Invalid: Another runtime, not one field per input, or what gnomon cannot be told.
+            Invalid: Another runtime, not one field per input, a schema that is not the model's,
+                "single" together with dynamic batching, or what gnomon cannot be told.
         """
         if runtime not in (None, "onnx"):
             raise Invalid(
                 f"gnomon runs ONNX models; the runtime {runtime!r} is not one of its own."
             )
-        _check_batching(
-            batch_config=batch_config,
-            dynamic_batching_config=dynamic_batching_config,
+        check_unset(
+            filter_threshold=filter_threshold,
             continuous_batching_config=continuous_batching_config,
+            openai_config=openai_config,
         )
-        for name, value in (
-            ("filter_threshold", filter_threshold),
-            ("openai_config", openai_config),
-        ):
-            if value is not None:
-                raise Invalid(
-                    f"{name} cannot be set: gnomon has nothing of the kind. Leave it out."
-                )
-        kept = {"input_schema": input_schema, "output_schema": output_schema}
-        self._options.update({name: value for name, value in kept.items() if value is not None})
+        changes: dict[str, Any] = {}
         if tensor_fields is not None:
-            self._set_fields(tensor_fields)
+            changes["tensor_fields"] = self._fields(tensor_fields)
+        if batch_config is not None:
+            changes["batch_config"] = check_batch_config(batch_config)
+        if dynamic_batching_config is not None:
+            changes["dynamic_batching_config"] = check_numbers(dynamic_batching_config)
+        for name, schema in zip(_SCHEMAS, (input_schema, output_schema), strict=True):
+            if schema is not None:
+                changes[name] = specs_of(schema, name)
+        if changes:
+            route = path("workspaces", self._view["workspace_id"], "model-versions", self.version())
+            self._view = self._session.transport.call("PATCH", route, document=changes).json()
+        if dynamic_batching_config is not None:
+            warnings.warn(
+                "dynamic_batching_config is kept without effect: what waits when a host is idle "
+                "runs together, and nothing waits for a batch to grow.",
+                UserWarning,
+                stacklevel=2,
+            )
         return self
 
-    def _set_fields(self, fields: Sequence[str]) -> None:
+    def _fields(self, fields: Sequence[str]) -> list[str]:
         if isinstance(fields, str):
             raise Invalid(f"tensor_fields must be a list of column names: try [{fields!r}].")
         inputs = self.inputs()
@@ -157,9 +226,7 @@ class Model:
                 f"{self.name()} has {len(inputs)} inputs ({names}), and {len(fields)} "
                 "tensor_fields were given; give one column name per input."
             )
-        route = path("workspaces", self._view["workspace_id"], "model-versions", self.version())
-        document = {"tensor_fields": list(fields)}
-        self._view = self._session.transport.call("PATCH", route, document=document).json()
+        return list(fields)
 
     def _ref(self) -> ModelRef:
         return ModelRef(
@@ -189,32 +256,21 @@ class Model:
                 ("Number", self.ordinal()),
                 ("File Name", self.file_name()),
                 ("SHA", self.sha()),
+                ("Status", self.status()),
                 ("Inputs", _specs_text(self.inputs())),
                 ("Outputs", _specs_text(self.outputs())),
                 ("Fed by", ", ".join(self.tensor_fields() or ()) or "(columns found by name)"),
+                ("Tags", ", ".join(self.tags())),
                 ("Updated At", html.time_text(self.last_update_time())),
+                ("Uploaded by", self.created_by()),
+                ("Workspace id", self._view["workspace_id"]),
+                ("Workspace name", self._view["workspace"]),
             )
         )
 
 
-def _check_batching(**given: Any) -> None:
-    """Refuse to be told which requests run together.
-
-    Raises:
-        Invalid: Something is not None.
-    """
-    for name, value in given.items():
-        if value is not None:
-            raise Invalid(
-                f"{name}={str(value)[:80]!r} cannot be set: gnomon decides by itself. Rows of "
-                "different requests run together only for models that were seen at their upload "
-                "to answer each row from that row alone; all others run one request at a time. "
-                "Leave it out."
-            )
-
-
 class ModelVersions(list[Model]):
-    """Versions of a model, newest first, that a notebook shows as a table."""
+    """Model versions, newest first, that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
         rows = (
@@ -223,11 +279,23 @@ class ModelVersions(list[Model]):
                 m.version(),
                 m.ordinal(),
                 m.file_name(),
+                ", ".join(m.tags()),
                 html.time_text(m.last_update_time()),
+                m._view["workspace_id"],
+                m._view["workspace"],
             )
             for m in self
         )
-        headings = ("name", "version", "number", "file_name", "last_update_time")
+        headings = (
+            "name",
+            "version",
+            "number",
+            "file_name",
+            "tags",
+            "last_update_time",
+            "workspace_id",
+            "workspace_name",
+        )
         return html.table(headings, rows, empty="model versions")
 
 
@@ -265,15 +333,26 @@ class ModelFamily:
         return (
             self.name(),
             len(self._versions),
+            self._versions[0].created_by(),
             html.time_text(self.last_update_time()),
             html.time_text(self.created_at()),
+            self._versions[0]._view["workspace_id"],
+            self._versions[0]._view["workspace"],
         )
 
     def _repr_html_(self) -> str:
         return html.facts(zip(_HEADINGS, self._row(), strict=True))
 
 
-_HEADINGS = ("Name", "# of Versions", "Last Updated", "Created At")
+_HEADINGS = (
+    "Name",
+    "# of Versions",
+    "Newest by",
+    "Last Updated",
+    "Created At",
+    "Workspace id",
+    "Workspace name",
+)
 
 
 class ModelList(list[ModelFamily]):

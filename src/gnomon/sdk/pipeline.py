@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from gnomon.core import limits
 from gnomon.core.errors import DeploymentError, Invalid, ServerUnreachable
 from gnomon.core.pipeline import Definition, check_steps
-from gnomon.sdk import asking, deployment, html, inference, records, rows
-from gnomon.sdk.asking import Asking
+from gnomon.core.resources import check_document, without_effect
+from gnomon.sdk import asking, deployment, html, status
 from gnomon.sdk.building import Building
 from gnomon.sdk.deployment import Deployment
-from gnomon.sdk.inference import InferenceResult
-from gnomon.sdk.logs import LogEntries, ShadowLogEntries
+from gnomon.sdk.inferring import Inferring
 from gnomon.sdk.model import Model
+from gnomon.sdk.reading import Reading
 from gnomon.sdk.session import Session
+from gnomon.sdk.shadowing import Shadowing
+from gnomon.sdk.status import Status
 from gnomon.sdk.transport import path
+from gnomon.sdk.versions import Versioned
 from gnomon.sdk.waiting import Waiting
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from gnomon.sdk.workspace import Workspace
 
 
-@dataclass(frozen=True, slots=True)
-class PipelineVersion:
-    """A pipeline as it was deployed at one time."""
-
-    _pipeline: str
-    _uuid: str
-
-    def name(self) -> str:
-        """Return the version's uuid."""
-        return self._uuid
-
-    def __repr__(self) -> str:
-        return repr({"name": self._pipeline, "version": self._uuid})
-
-
-class Pipeline(Building):
+class Pipeline(Building, Inferring, Reading, Shadowing, Versioned):
     """A champion that answers, and challengers that watch. Made by `Client.build_pipeline`.
 
     Its steps are what will be deployed next. A pipeline that was fetched, or has just been
@@ -99,12 +82,6 @@ class Pipeline(Building):
         """Return its tags."""
         return list(self._view["tags"])
 
-    def versions(self) -> list[PipelineVersion]:
-        """Return its versions, newest first."""
-        return [PipelineVersion(self.name(), uuid) for uuid in self._view["versions"]]
-
-    variants = versions
-
     def workspace(self) -> Workspace:
         """Return the workspace that it is in.
 
@@ -135,7 +112,7 @@ class Pipeline(Building):
     def deploy(
         self,
         pipeline_name: str | None = None,
-        deployment_config: Any = None,
+        deployment_config: Mapping[str, Any] | None = None,
         wait_for_status: bool = True,
     ) -> Pipeline:
         """Run the pipeline as it is built now, as a new version, and wait until it answers.
@@ -145,15 +122,16 @@ class Pipeline(Building):
 
         Args:
             pipeline_name: None, or the pipeline's own name: it is deployed under that.
-            deployment_config: Taken for compatibility, with a warning that it has no effect:
-                each model has one process.
+            deployment_config: What `DeploymentConfigBuilder().build()` returns: CPUs and memory
+                for the models' hosts. What it asks for that one machine does not give is kept,
+                and warned of. None: as in the version whose steps these are, if it had one.
             wait_for_status: False returns as soon as the server knows what to run.
 
         Returns:
             The pipeline itself.
 
         Raises:
-            Invalid: It has no step, or steps that cannot be deployed; or another name.
+            Invalid: It has no step, or another name, or asks for what no host can have.
             DeploymentError: A model did not start; the message names it and the reason.
             WaitExpired: It took longer than the client's `request_timeout`; it goes on.
         """
@@ -163,16 +141,24 @@ class Pipeline(Building):
                 f"under {str(pipeline_name)[:80]!r}: for that, build_pipeline with that name."
             )
         check_steps(self._steps)
-        if deployment_config is not None:
+        if deployment_config is None:
+            deployment_config = self._deployment_config
+        definition = Definition(steps=tuple(self._steps), deployment_config=deployment_config)
+        check_document(deployment_config)
+        if kept := without_effect(deployment_config, definition.models()):
             warnings.warn(
-                "deployment_config has no effect: gnomon gives each model one process.",
+                f"Kept, without effect on one machine: {', '.join(kept)}.",
                 UserWarning,
                 stacklevel=2,
             )
-        definition = Definition(steps=tuple(self._steps)).to_json()
         route = self._route("deployment")
-        call = self._session.transport.call
-        view = call("PUT", route, document={"definition": definition}).json()
+        document = {"definition": definition.to_json()}
+        view = self._session.transport.call("PUT", route, document=document).json()
+        self._take_steps(definition)
+        return self._follow(view, wait_for_status)
+
+    def _follow(self, view: Mapping[str, Any], wait_for_status: bool) -> Pipeline:
+        """Wait until what was asked for runs; `view` is what the server said to it."""
         if not wait_for_status:
             if self._session.interactive:
                 print(
@@ -183,7 +169,8 @@ class Pipeline(Building):
             return self
         try:
             with self._waiting("deployment"):
-                deployment.check_running(deployment.settle(self._session, route, view))
+                settled = deployment.settle(self._session, self._route("deployment"), view)
+                deployment.check_running(settled)
         except DeploymentError:
             with contextlib.suppress(ServerUnreachable):
                 self._look()
@@ -211,9 +198,14 @@ class Pipeline(Building):
     def _waiting(self, what: str) -> Waiting:
         return self._session.waiting(what, self._session.timeout_s, at_once=True)
 
-    def status(self) -> dict[str, Any]:
-        """Return how the pipeline and each of its models is; see `sdk/deployment.py`."""
-        return deployment.status(self.name(), self._look()["deployment"])
+    def status(self) -> Status:
+        """Return how the pipeline and each of its models is; see `sdk/status.py`."""
+        view = self._look()["deployment"]
+        stats = None
+        if deployment.is_deployed(view):
+            route = self._route("deployment", "stats")
+            stats = self._session.transport.call("GET", route).json()
+        return status.status(self.name(), view, stats)
 
     def url(self) -> str:
         """Return where inferences are posted. It stays through redeploys and restarts.
@@ -229,148 +221,6 @@ class Pipeline(Building):
         if view is None:
             raise asking.not_deployed(self.name())
         return Deployment(view)
-
-    # Asking it
-
-    def infer(
-        self,
-        tensor: Any,
-        timeout: float | None = None,
-        dataset: Any = None,
-        dataset_exclude: Any = None,
-        dataset_separator: Any = None,
-        *,
-        request_id: str | None = None,
-        shadow_wait_ms: int | None = None,
-    ) -> Any:
-        """Ask the champion. The answer has what the challengers said, if they were done in time.
-
-        Args:
-            tensor: Named tensors, as {"tensor": [[...]]}, with lists or arrays; or an array, for
-                a model with one input; or a frame (pandas or polars DataFrame, pyarrow Table),
-                one input row a row, whose further columns are logged with it. A frame is sent as
-                Arrow, in several requests where it is larger than one may be.
-            timeout: Seconds to wait for the champion.
-            dataset: This and the next two are taken for compatibility; only their defaults, all
-                columns, are known yet.
-            request_id: By which the logs know the request; made by the server if None.
-            shadow_wait_ms: How long the answer may wait for the challengers, in milliseconds; 0
-                does not wait. None: 1,000, or what a "joined" pipeline says.
-
-        Returns:
-            A list with one InferenceResult; or, for a frame, a frame of the same kind with the
-            columns time, in.*, out.*, anomaly.count and out_<label>.*. The `attrs` of a DataFrame
-            have "request_id", "request_ids" (of all requests that it was sent in) and
-            "challengers"; a Table has them as JSON in its schema's metadata, under "gnomon".
-
-        Raises:
-            InputMismatch: It does not fit the champion's inputs; the message says what does not.
-            NotDeployed: The pipeline does not run.
-            InferenceTimeout: No answer in time.
-            TypeError: `tensor` is none of these.
-        """
-        asking.check_dataset(
-            dataset=dataset,
-            dataset_exclude=dataset_exclude,
-            dataset_separator=dataset_separator,
-        )
-        joined = any(step.mode == "joined" for step in self._deployed_steps)
-        if shadow_wait_ms is None and not joined:
-            # Asked of every pipeline: one without challengers has nobody to wait for.
-            shadow_wait_ms = limits.SHADOW_WAIT_DEFAULT_MS
-        request = Asking(
-            pipeline=self.name(),
-            timeout_s=timeout,
-            request_id=request_id,
-            shadow_wait_ms=shadow_wait_ms,
-        )
-        return request.ask(self._session, self.url(), tensor)
-
-    def infer_from_file(
-        self,
-        filename: str | os.PathLike[str],
-        data_format: str | None = None,
-        timeout: float | None = None,
-        dataset: Any = None,
-        dataset_exclude: Any = None,
-        dataset_separator: Any = None,
-        *,
-        request_id: str | None = None,
-        shadow_wait_ms: int | None = None,
-    ) -> list[InferenceResult] | pd.DataFrame:
-        """Ask the champion about what is in a file.
-
-        Args:
-            filename: A .json file with named tensors or a list of records, or an Arrow IPC file
-                (.arrow).
-            data_format: What the file holds, whatever it is called: "pandas-records" (JSON, a
-                list of records), "custom-json" (JSON, either of the two) or "arrow". None: what
-                its name says.
-            timeout: This and the others are those of `infer`.
-
-        Returns:
-            A list with one InferenceResult for named tensors, else a DataFrame; see `infer`.
-
-        Raises:
-            FileNotFoundError: There is no such file.
-            TypeError: Its name ends in something else, and `data_format` is None.
-            MalformedRequest: It is not what its name or `data_format` says.
-            Invalid: Another `data_format`.
-        """
-        content = inference.read_file(filename, data_format)
-        answer: Any = self.infer(
-            content,
-            timeout,
-            dataset,
-            dataset_exclude,
-            dataset_separator,
-            request_id=request_id,
-            shadow_wait_ms=shadow_wait_ms,
-        )
-        if isinstance(answer, list) or rows.is_frame(answer):
-            return cast("list[InferenceResult] | pd.DataFrame", answer)
-        return rows.to_pandas(answer)
-
-    # Reading its log
-
-    def logs(
-        self,
-        limit: int | None = None,
-        valid: bool | None = None,
-        *,
-        start_datetime: Any = None,
-        end_datetime: Any = None,
-        dataset: Any = None,
-        dataset_exclude: Any = None,
-        dataset_separator: Any = None,
-        arrow: bool = False,
-    ) -> LogEntries:
-        """Return the newest requests, one entry per model.
-
-        Args:
-            limit: How many requests; None: 100.
-            valid: This and what follows is taken for compatibility; only the defaults, all of
-                the newest requests and all of their columns, are known yet.
-
-        Raises:
-            Invalid: Something else than a default was asked for.
-        """
-        asking.check_later(
-            valid=valid,
-            start_datetime=start_datetime,
-            end_datetime=end_datetime,
-            dataset_separator=dataset_separator,
-            arrow=arrow or None,
-        )
-        asking.check_dataset(dataset=dataset, dataset_exclude=dataset_exclude)
-        wanted = limits.LOGS_DEFAULT if limit is None else limit
-        found, more = records.fetch(self._session, self._route("logs"), wanted)
-        return LogEntries.of(found, more=more)
-
-    def logs_shadow_deploy(self, limit: int = limits.LOGS_DEFAULT) -> ShadowLogEntries:
-        """Return the newest requests that had challengers, one entry per request."""
-        found, more = records.fetch(self._session, self._route("logs"), limit)
-        return ShadowLogEntries.of(found, more=more)
 
     # Showing it
 
@@ -395,4 +245,8 @@ class Pipeline(Building):
         }
 
     def _repr_html_(self) -> str:
-        return html.facts(self._row().items())
+        view = self._view["deployment"]
+        rows = self._row()
+        if deployment.is_deployed(view) and view["shadow"]["changed_at"] is not None:
+            rows["changed to"] = deployment.shadow_text(view)
+        return html.facts(rows.items())

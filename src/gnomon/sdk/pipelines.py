@@ -15,9 +15,17 @@ class Pipelines(list[Pipeline]):
     """A list of pipelines, newest first, that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
-        headings = ("name", "created", "last_updated", "deployed", "tags", "steps")
-        lines = (pipeline._row().values() for pipeline in self)
-        return html.table(headings, (tuple(line) for line in lines), empty="pipelines")
+        rows = [_row(pipeline) for pipeline in self]
+        headings = tuple(rows[0]) if rows else ()
+        return html.table(headings, (tuple(row.values()) for row in rows), empty="pipelines")
+
+
+def _row(pipeline: Pipeline) -> dict[str, object]:
+    view = pipeline._view
+    uuids = view["versions"]
+    newest = f"{len(uuids)}, newest {uuids[0]}"
+    where = {"workspace_id": view["workspace_id"], "workspace_name": view["workspace"]}
+    return {**pipeline._row(), "versions": newest, **where}
 
 
 def list_pipelines(session: Session, workspace_id: int, name: str | None = None) -> Pipelines:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any
 
 
-def print_json(document: Any) -> None:
-    """Print one JSON document."""
-    print(json.dumps(_finite(document), indent=2, allow_nan=False, default=str))
+def print_json(document: Any, *, indent: int | None = 2) -> None:
+    """Print one JSON document; on one line if `indent` is None."""
+    text = json.dumps(_finite(document), indent=indent, allow_nan=False, default=str)
+    print(text, flush=indent is None)
 
 
 def _finite(value: Any) -> Any:
@@ -24,11 +25,26 @@ def _finite(value: Any) -> Any:
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Print columns, each as wide as its widest cell."""
+    for line in table_lines(headings, rows):
+        print(line)
+
+
+def table_lines(
+    headings: Sequence[str], rows: Iterable[Sequence[object]], *, right: Container[int] = ()
+) -> list[str]:
+    """Return the lines of a table, each column as wide as its widest cell.
+
+    Args:
+        right: Columns, from 0, whose cells are at the right, as numbers should be.
+    """
     lines = [tuple(headings), *(tuple(printable(cell) for cell in row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        padded = (text.ljust(width) for text, width in zip(line, widths, strict=True))
-        print("  ".join(padded).rstrip())
+
+    def padded(line: tuple[str, ...]) -> Iterator[str]:
+        for index, (text, width) in enumerate(zip(line, widths, strict=True)):
+            yield text.rjust(width) if index in right else text.ljust(width)
+
+    return ["  ".join(padded(line)).rstrip() for line in lines]
 
 
 def printable(value: object) -> str:

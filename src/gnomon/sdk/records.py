@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from http.client import HTTPMessage
 from typing import Any
 
 import numpy as np
 
+from gnomon.core import limits
 from gnomon.core.errors import ServerError
 from gnomon.core.tensors import STRING, Array
 from gnomon.sdk.session import Session
@@ -64,20 +66,51 @@ class LoggedRequest:
     models: tuple[LoggedModel, ...]
 
 
-def fetch(session: Session, route: str, limit: int) -> tuple[list[LoggedRequest], bool]:
-    """Read the newest `limit` requests of a pipeline's log, and whether it has older ones.
+def pages(
+    session: Session, route: str, limit: int | None, **conditions: Any
+) -> Iterator[tuple[list[LoggedRequest], bool]]:
+    """Read a pipeline's log page by page: the requests, and whether there are further ones.
 
-    Warns if a front did not say in time what it had logged last.
+    Warns if something of the log is missing.
+
+    Args:
+        limit: How many requests at most; None: all.
+        conditions: Which, as the route takes them; None: not a condition.
     """
-    reply = session.transport.call("GET", route, query={"limit": limit})
-    unread = reply.headers.get("X-Gnomon-Unread")
-    if unread:
-        warnings.warn(
-            f"{unread} did not answer in time: its newest requests may be missing here.",
-            UserWarning,
-            stacklevel=3,
-        )
-    return decode(reply.body), reply.headers.get("X-Gnomon-More") == "true"
+    query = {name: value for name, value in conditions.items() if value is not None}
+    left = limit
+    while True:
+        most = limits.LOG_READ_REQUESTS_MAX
+        query["limit"] = most if left is None else min(left, most)
+        reply = session.transport.call("GET", route, query=query)
+        _warn_of_what_is_missing(reply.headers)
+        requests = decode(reply.body)
+        more = reply.headers.get("X-Gnomon-More") == "true"
+        yield requests, more
+        left = None if left is None else left - len(requests)
+        cursor = reply.headers.get("X-Gnomon-Cursor")
+        if not more or cursor is None or (left is not None and left <= 0):
+            return
+        query["cursor"] = cursor
+
+
+def fetch(
+    session: Session, route: str, limit: int, **conditions: Any
+) -> tuple[list[LoggedRequest], bool]:
+    """Read requests of a pipeline's log, and whether there are further ones; see `pages`."""
+    found: list[LoggedRequest] = []
+    more = False
+    for requests, more in pages(session, route, limit, **conditions):  # noqa: B007
+        found += requests
+    return found, more
+
+
+def _warn_of_what_is_missing(headers: HTTPMessage) -> None:
+    missing = json.loads(headers.get("X-Gnomon-Notices", "[]"))
+    if unread := headers.get("X-Gnomon-Unread"):
+        missing.append(f"{unread} did not answer in time: its newest requests may be missing here.")
+    for each in missing:
+        warnings.warn(each, UserWarning, stacklevel=6)
 
 
 def decode(stream: bytes) -> list[LoggedRequest]:

@@ -1,4 +1,4 @@
-"""Frames to Arrow and back: a column a column, a row a row, each value as it was.
+"""Frames as Arrow tables: a column a column, a row a row, each value as it is.
 
 NaN is a value of a column of floats. What is missing otherwise (None, NA, NaT) is none, and is
 refused: no model takes it.
@@ -6,24 +6,16 @@ refused: no model takes it.
 
 from __future__ import annotations
 
-import json
-import sys
-from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gnomon.core import limits
-from gnomon.core.errors import BodyTooLarge, InputMismatch, ServerError
+from gnomon.core.errors import InputMismatch
 from gnomon.core.tensors import Array, array_of
-from gnomon.sdk.inference import Challenger, challengers_of
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
-
-SHADOW_PREFIX = "out_"
-_METADATA = b"gnomon"
 
 
 def is_frame(value: object) -> bool:
@@ -34,12 +26,9 @@ def is_frame(value: object) -> bool:
     )
 
 
-def is_tabular(value: object) -> bool:
+def _is_tabular(value: object) -> bool:
     """Say whether `table_of` takes it."""
     return is_frame(value) or hasattr(value, "__arrow_c_stream__") or hasattr(value, "to_arrow")
-
-
-# What is sent
 
 
 def table_of(value: Any) -> pa.Table:
@@ -50,9 +39,15 @@ def table_of(value: Any) -> pa.Table:
             One input row a row; a cell is a number, a text, a boolean, or a list or array.
 
     Raises:
+        TypeError: It is no frame.
         InputMismatch: No rows, column names that are no text or stand twice, or a column that no
             Arrow type can hold.
     """
+    if not _is_tabular(value):
+        raise TypeError(
+            'infer takes a dict of named tensors, as {"tensor": [[...]]}, a numpy array, a pyarrow '
+            f"Table, a polars DataFrame or a pandas DataFrame; got {type(value).__name__}."
+        )
     import pyarrow as pa
 
     try:
@@ -82,6 +77,7 @@ def _table_of_pandas(frame: pd.DataFrame) -> pa.Table:
 
 
 def _column(series: pd.Series[Any], name: str) -> pa.Array:
+    import pandas as pd
     import pyarrow as pa
 
     if isinstance(series.dtype, np.dtype) and series.dtype.kind in "fiub":
@@ -90,7 +86,8 @@ def _column(series: pd.Series[Any], name: str) -> pa.Array:
     try:
         if series.dtype == object:
             # Missing values travel as null; the server refuses them where they feed a model.
-            cells = zip(series.tolist(), series.isna().tolist(), strict=True)
+            values = series.to_numpy()
+            cells = zip(values.tolist(), pd.isna(values).tolist(), strict=True)
             return _objects([None if missing else cell for cell, missing in cells], name)
         return pa.array(series)
     except (pa.ArrowException, TypeError, ValueError) as error:
@@ -107,15 +104,15 @@ def _objects(cells: list[Any], name: str) -> pa.Array:
     if all(isinstance(cell, np.ndarray) and cell.ndim for cell in cells):
         kinds = {(cell.dtype, cell.shape) for cell in cells}
         if len(kinds) == 1 and cells[0].dtype.kind in "fiub" and cells[0].size:
-            return _nested(np.stack(cells))
+            return nested(np.stack(cells))
     cells = [cell.tolist() if isinstance(cell, np.ndarray) else cell for cell in cells]
     try:
         return _fixed(pa.array(cells))
     except OverflowError:  # an integer above 2^63 - 1
-        return _nested(array_of(cells, name=name))
+        return nested(array_of(cells, name=name))
 
 
-def _nested(array: Array) -> pa.Array:
+def nested(array: Array) -> pa.Array:
     """Return an array of shape [rows, ...] as lists of fixed size."""
     import pyarrow as pa
 
@@ -172,194 +169,3 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
     if types.is_large_list(kind):
         return pa.large_list(_plain_type(kind.value_type))
     return kind
-
-
-def bodies(table: pa.Table) -> Iterator[bytes]:
-    """Yield the request bodies for a table, each with as many rows as one may have, in order.
-
-    Raises:
-        BodyTooLarge: A single row is too large.
-    """
-    parts = 1 + table.nbytes // limits.INFER_BODY_BYTES_MAX
-    rows = -(-table.num_rows // parts)
-    for start in range(0, table.num_rows, rows):
-        yield from _fitting(table.slice(start, rows))
-
-
-def _fitting(table: pa.Table) -> Iterator[bytes]:
-    body = _encode(table)
-    if len(body) <= limits.INFER_BODY_BYTES_MAX:
-        yield body
-        return
-    if table.num_rows == 1:
-        raise BodyTooLarge(
-            f"A row has {len(body)} bytes; one request may have {limits.INFER_BODY_BYTES_MAX}."
-        )
-    half = table.num_rows // 2
-    yield from _fitting(table.slice(0, half))
-    yield from _fitting(table.slice(half))
-
-
-def _encode(table: pa.Table) -> bytes:
-    import pyarrow as pa
-
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table.combine_chunks())
-    body: bytes = sink.getvalue().to_pybytes()
-    return body
-
-
-# What comes back
-
-
-def decode(body: bytes) -> pa.Table:
-    """Read the answer to one of `bodies`.
-
-    Raises:
-        ServerError: It is no table.
-    """
-    import pyarrow as pa
-
-    try:
-        table = pa.ipc.open_stream(body).read_all()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError) as error:
-        raise ServerError(
-            "The server's answer is not a table that this version of gnomon can read."
-        ) from error
-    return table
-
-
-def joined(
-    tables: Sequence[pa.Table],
-    request_ids: Sequence[str],
-    told: Sequence[Mapping[str, Mapping[str, Any]]],
-) -> pa.Table:
-    """Join the answers to `bodies`, in order.
-
-    Args:
-        told: What each answer says of the challengers, by label.
-
-    Returns:
-        A table whose schema's metadata has, under "gnomon", the JSON object of `facts_of`.
-    """
-    import pyarrow as pa
-
-    table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
-    challengers: dict[str, dict[str, Any]] = {}
-    for part in told:
-        for label, one in part.items():
-            before = challengers.setdefault(label, {**one, "status": "ok", "elapsed": 0})
-            before["elapsed"] += one["elapsed"]
-            if before["status"] == "ok":  # the first that is not says how it fared
-                before.update(status=one["status"], error=one["error"])
-    facts = {
-        "request_id": request_ids[0],
-        "request_ids": list(request_ids),
-        "challengers": challengers,
-    }
-    return table.replace_schema_metadata({_METADATA: json.dumps(facts)})
-
-
-def facts_of(table: pa.Table) -> dict[str, Any]:
-    """Return what an answer says beside its columns.
-
-    Returns:
-        "request_id"; "request_ids", more than one if the rows were sent in several requests;
-        and "challengers", as `InferenceResult` has them.
-    """
-    facts: dict[str, Any] = json.loads(table.schema.metadata[_METADATA])
-    challengers: dict[str, Challenger] = challengers_of(facts["challengers"])
-    return {**facts, "challengers": challengers}
-
-
-def like(table: pa.Table, sent: object) -> Any:
-    """Return an answer as a frame of the kind that was sent; a Table where that is not known."""
-    if is_frame(sent):
-        return to_pandas(table)
-    polars = sys.modules.get("polars")
-    if polars is not None and isinstance(sent, polars.DataFrame):
-        return polars.from_arrow(table)
-    return table
-
-
-def to_pandas(table: pa.Table) -> pd.DataFrame:
-    """Make the DataFrame of an answer.
-
-    Returns:
-        A row per input row, with the columns of the table; lists are Python lists, and floats of
-        outputs are those of their shortest decimal text. `attrs` has what `facts_of` returns.
-    """
-    import pandas as pd
-
-    frame = pd.DataFrame(
-        {
-            name: _series(column, is_input=name.startswith("in."))
-            for name, column in zip(table.column_names, table.columns, strict=True)
-        }
-    )
-    frame["anomaly.count"] = frame["anomaly.count"].astype("int64")
-    frame.attrs.update(facts_of(table))
-    return frame
-
-
-def _series(column: pa.ChunkedArray, *, is_input: bool) -> pd.Series[Any]:
-    import pandas as pd
-    import pyarrow as pa
-
-    is_list = pa.types.is_nested(column.type)
-    if not is_list and (is_input or not (column.null_count or pa.types.is_floating(column.type))):
-        series: pd.Series[Any] = column.to_pandas()
-        return series
-    array = _dense(column)
-    if array is None:
-        return pd.Series(column.to_pylist(), dtype=object)
-    cells = array.tolist() if is_input else _decimal(array)
-    return pd.Series(cells, dtype=object if is_list else None)
-
-
-def _dense(column: pa.ChunkedArray) -> Array | None:
-    """Return a column as an array of shape [rows, ...]; None if it has nulls or is ragged."""
-    import pyarrow as pa
-
-    cells, shape = pa.concat_arrays(column.chunks), [len(column)]
-    while not cells.null_count and pa.types.is_nested(cells.type):
-        if pa.types.is_fixed_size_list(cells.type):
-            shape.append(cells.type.list_size)
-        else:
-            sizes = np.unique(np.diff(cells.offsets.to_numpy()))
-            if len(sizes) != 1:
-                return None
-            shape.append(int(sizes[0]))
-        cells = cells.flatten()
-    if cells.null_count:
-        return None
-    array: Array = cells.to_numpy(zero_copy_only=False)
-    return array.reshape(shape)
-
-
-def _decimal(array: Array) -> list[Any]:
-    """Return nested lists; of float32 what its shortest texts say: 0.1, not 0.10000000149."""
-    if array.dtype not in (np.float16, np.float32):
-        values: list[Any] = array.tolist()
-    elif np.isfinite(array).all():
-        import orjson
-
-        values = orjson.loads(orjson.dumps(array, option=orjson.OPT_SERIALIZE_NUMPY))
-    else:
-        values = np.array([float(str(value)) for value in array.flat]).reshape(array.shape).tolist()
-    return values
-
-
-def column_order(names: Iterator[str]) -> list[str]:
-    """Return each name once: time, in.*, out.*, anomaly.*, then out_<label>.* by label."""
-    groups = {"time": 0, "in": 1, "out": 2, "anomaly": 3}
-    found = dict.fromkeys(names)
-    order = {name: index for index, name in enumerate(found)}
-
-    def key(name: str) -> tuple[int, str, int]:
-        group = name.partition(".")[0]
-        return groups.get(group, 4), group, order[name]
-
-    return sorted(found, key=key)

@@ -21,6 +21,8 @@ class Session:
     timeout_s: float
     interactive: bool = True
 
-    def waiting(self, what: str, up_to_s: float, *, at_once: bool = False) -> Waiting:
+    def waiting(
+        self, what: str, up_to_s: float, *, at_once: bool = False, counting: bool = True
+    ) -> Waiting:
         """Return a context that prints what is waited for; see `Waiting`."""
-        return Waiting(what, up_to_s, at_once=at_once, shown=self.interactive)
+        return Waiting(what, up_to_s, at_once=at_once, shown=self.interactive, counting=counting)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http.client import HTTPMessage
 from importlib.metadata import PackageNotFoundError, version
 from typing import IO, Any
 from urllib.parse import quote, urlencode, urlsplit
 
-import urllib3
-from urllib3.exceptions import HTTPError, ProtocolError, ReadTimeoutError
+import orjson
 
 from gnomon.core import limits
 from gnomon.core.errors import (
@@ -22,9 +22,17 @@ from gnomon.core.errors import (
     ServerUnreachable,
     from_code,
 )
+from gnomon.sdk.connections import (
+    BrokenOff,
+    Cancel,
+    Connections,
+    NotConnected,
+    Request,
+    Unanswered,
+)
 
 JSON = "application/json"
-_RETRIED = frozenset({"GET", "DELETE"})
+_REPEATABLE = frozenset({"GET", "DELETE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +45,7 @@ class Reply:
 
     url: str
     status: int
-    headers: Mapping[str, str]
+    headers: HTTPMessage
     body: bytes
 
     def json(self) -> Any:
@@ -47,7 +55,7 @@ class Reply:
             ServerError: It is not JSON: something else than gnomon answered.
         """
         try:
-            return json.loads(self.body)
+            return orjson.loads(self.body)
         except ValueError as error:
             raise _not_gnomon(self.url, self.status) from error
 
@@ -61,22 +69,25 @@ class Transport:
         timeout_s: Seconds that a call may take unless it says otherwise.
 
     Raises:
-        Invalid: `url` is not an http or https address.
+        Invalid: `url` is not an http or https address, or `token` cannot be one.
     """
 
     def __init__(
         self, url: str, token: str | None, *, timeout_s: float = limits.CLIENT_TIMEOUT_S
     ) -> None:
         self.url = url.rstrip("/")
-        if not self.url.startswith(("http://", "https://")):
+        if not _is_address(self.url):
             raise Invalid(
-                f"{url!r} is no server's address: it must start with http:// or https://."
+                f"{url!r} is no server's address: it must start with http:// or https://, as "
+                "http://127.0.0.1:8080."
             )
+        if token and not (token.isascii() and token.isprintable()):
+            raise Invalid("The token has a character that no token has; 'gnomon token' prints it.")
         self.timeout_s = timeout_s
         self._headers = {"User-Agent": f"gnomon/{_version()}"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
-        self._pool = urllib3.PoolManager(num_pools=4, maxsize=32)
+        self._connections = Connections()
 
     def __repr__(self) -> str:
         return f"Transport({self.url!r})"
@@ -121,47 +132,43 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
         late: type[GnomonError] = ServerUnreachable,
+        repeatable: bool | None = None,
+        cancel: Cancel | None = None,
+        on_second: Callable[[], None] | None = None,
     ) -> Reply:
         """Send one request to any address of the server.
-
-        A GET or DELETE whose connection broke is sent a second time; nothing else is, because
-        it may have been done already.
 
         Args:
             timeout_s: Seconds to wait for the answer; None: this transport's own.
             late: What to raise when the answer does not come in time.
+            repeatable: Whether it does no harm if it is done twice, so that it is sent once more
+                when the connection ends before any of the answer came. None: a GET or DELETE.
+            cancel: By which another thread can end it.
+            on_second: Called each second that the answer is waited for.
 
         Raises:
             ServerUnreachable: Nothing answers at `url`, or the connection broke.
+            Cancelled: Another thread ended it.
             GnomonError: What the server refused.
         """
-        waits_s = self.timeout_s if timeout_s is None else timeout_s
-        attempts = 2 if method in _RETRIED else 1
-        for attempt in range(1, attempts + 1):
-            try:
-                answer = self._pool.request(
-                    method,
-                    url,
-                    body=body,
-                    headers={**self._headers, **(headers or {})},
-                    timeout=urllib3.Timeout(connect=limits.CLIENT_CONNECT_TIMEOUT_S, read=waits_s),
-                    retries=False,
-                    redirect=False,
-                )
-                break
-            except ReadTimeoutError as error:
-                raise _too_late(late, _origin(url), waits_s) from error
-            except ProtocolError as error:
-                if attempt == attempts:
-                    raise ServerUnreachable(
-                        f"The server at {_origin(url)} closed the connection before it answered; "
-                        "whether it did what was asked is not known. 'gnomon status' shows how "
-                        "it is; try again.",
-                        url=_origin(url),
-                    ) from error
-            except HTTPError as error:
-                raise _unreachable(_origin(url), error) from error
-        reply = Reply(url, answer.status, answer.headers, answer.data)
+        request = Request(
+            method=method,
+            url=url,
+            body=body,
+            headers={**self._headers, **(headers or {})},
+            timeout_s=self.timeout_s if timeout_s is None else timeout_s,
+            repeatable=method in _REPEATABLE if repeatable is None else repeatable,
+            on_second=on_second,
+        )
+        try:
+            answer = self._connections.ask(request, cancel)
+        except TimeoutError as error:
+            raise _too_late(late, _origin(url), request.timeout_s) from error
+        except NotConnected as error:
+            raise _unreachable(_origin(url), str(error)) from error
+        except (Unanswered, BrokenOff) as error:
+            raise _ended_early(_origin(url), str(error)) from error
+        reply = Reply(url, answer.status, answer.headers, answer.body)
         if reply.status >= 300:
             raise _error_of(reply)
         return reply
@@ -177,6 +184,14 @@ def path(*parts: object) -> str:
         if str(part) in {"", ".", ".."}:
             raise NotFound(f"Nothing can have the name {str(part)!r}.")
     return "/v1/" + "/".join(quote(str(part), safe="") for part in parts)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number
+        return False
 
 
 def _origin(url: str) -> str:
@@ -207,11 +222,19 @@ def _not_gnomon(url: str, status: int) -> ServerError:
     )
 
 
-def _unreachable(url: str, error: HTTPError) -> ServerUnreachable:
-    cause = str(error).rpartition(": ")[2] or type(error).__name__
+def _unreachable(url: str, cause: str) -> ServerUnreachable:
     return ServerUnreachable(
         f"No gnomon server answers at {url} ({cause}). Start one with 'gnomon serve', or let "
         "gnomon.Client() start one on this machine; 'gnomon status' shows what runs.",
+        url=url,
+    )
+
+
+def _ended_early(url: str, cause: str) -> ServerUnreachable:
+    when = f"within its answer ({cause})" if cause else "before it answered"
+    return ServerUnreachable(
+        f"The server at {url} closed the connection {when}; whether it did what was asked is not "
+        "known. 'gnomon status' shows how it is; try again.",
         url=url,
     )
 

@@ -20,24 +20,33 @@ class Waiting:
         up_to_s: Seconds after which the block gives up.
         at_once: Print the line when the block begins; else only if it takes over a second.
         shown: False prints nothing at all.
+        counting: Count the seconds, in a thread. False: the block calls `tick`.
     """
 
     def __init__(
-        self, what: str, up_to_s: float, *, at_once: bool = False, shown: bool = True
+        self,
+        what: str,
+        up_to_s: float,
+        *,
+        at_once: bool = False,
+        shown: bool = True,
+        counting: bool = True,
     ) -> None:
         self._head = f"Waiting for {what} - this will take up to {up_to_s:.0f}s "
         self._at_once = at_once
         self._shown = shown
         self._begun = False
         self._ended = threading.Event()
-        self._ticker = threading.Thread(target=self._tick, name="gnomon-waiting", daemon=True)
+        self._ticker: threading.Thread | None = None
+        if shown and counting:
+            self._ticker = threading.Thread(target=self._count, name="gnomon-waiting", daemon=True)
 
-    def __enter__(self) -> None:
-        if not self._shown:
-            return
-        if self._at_once:
+    def __enter__(self) -> Waiting:
+        if self._at_once and self._shown:
             self._begin()
-        self._ticker.start()
+        if self._ticker is not None:
+            self._ticker.start()
+        return self
 
     def __exit__(
         self,
@@ -45,17 +54,21 @@ class Waiting:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._shown:
-            return
-        self._ended.set()
-        self._ticker.join()
+        if self._ticker is not None:
+            self._ended.set()
+            self._ticker.join()
         if self._begun:
             _write("\n" if kind else " ok\n")
 
-    def _tick(self) -> None:
-        while not self._ended.wait(_SECOND):
+    def tick(self) -> None:
+        """Show that a second has passed."""
+        if self._shown:
             self._begin()
             _write(".")
+
+    def _count(self) -> None:
+        while not self._ended.wait(_SECOND):
+            self.tick()
 
     def _begin(self) -> None:
         if not self._begun:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from gnomon.core.errors import NotFound
+from gnomon.core.names import check_user_name
 from gnomon.sdk import html
 from gnomon.sdk.model import ModelList, list_models
 from gnomon.sdk.pipelines import Pipelines, list_pipelines
 from gnomon.sdk.session import Session
-from gnomon.sdk.transport import path
+from gnomon.sdk.transport import Reply, path
+from gnomon.sdk.users import User, Users
 
 
 class Workspace:
@@ -49,9 +50,92 @@ class Workspace:
         """Return its pipelines, newest first, as they are now."""
         return list_pipelines(self._session, self.id())
 
-    def users(self) -> list[Any]:
-        """Return who may use it."""
-        return [self.created_by()]
+    def users(self) -> Users:
+        """Return who may use it, oldest first, with their roles, as they are now.
+
+        Members and their roles are kept; what a token may do is not decided by them yet.
+        """
+        return self._members(self._session.transport.call("GET", self._route("users")))
+
+    list_users = users
+
+    def add_user(self, user_email: str) -> Users:
+        """Let somebody use it; one who was an owner is none any more.
+
+        Args:
+            user_email: Their name, as an e-mail address; somebody new becomes known by it.
+
+        Returns:
+            Who may use it then.
+
+        Raises:
+            InvalidName: It has no or more than 63 characters, a space or a slash.
+            Conflict: They may already, or nobody would own the workspace.
+        """
+        return self._set_role(user_email, "user")
+
+    def add_owner(self, user_email: str) -> Users:
+        """Let somebody own it; see `add_user`."""
+        return self._set_role(user_email, "owner")
+
+    def remove_user(self, user_email: str) -> Users:
+        """Let somebody no longer use it.
+
+        Returns:
+            Who may use it then.
+
+        Raises:
+            NotFound: They do not.
+            Conflict: They are the only owner.
+        """
+        return self._members(
+            self._session.transport.call(
+                "DELETE", self._route("users", check_user_name(user_email))
+            )
+        )
+
+    def archive(self) -> Workspace:
+        """Let nothing more be added to it or deployed in it; what is there can be read.
+
+        Returns:
+            The workspace itself.
+
+        Raises:
+            Conflict: A pipeline is deployed in it; the message names them. Or it is the default
+                workspace of a user.
+        """
+        return self._archive(True)
+
+    def unarchive(self) -> Workspace:
+        """Bring it back; see `archive`."""
+        return self._archive(False)
+
+    def delete(self) -> None:
+        """Delete it with its models and pipelines. Files and logs stay until `gnomon gc`.
+
+        Raises:
+            Conflict: It is not archived: `archive()` first.
+        """
+        self._session.transport.call("DELETE", self._route())
+
+    def _set_role(self, user: str, role: str) -> Users:
+        check_user_name(user)
+        document = {"role": role}
+        call = self._session.transport.call
+        return self._members(call("PUT", self._route("users", user), document=document))
+
+    def _members(self, reply: Reply) -> Users:
+        members = reply.json()["users"]
+        self._view = {**self._view, "users": [member["name"] for member in members]}
+        return Users(map(User, members))
+
+    def _archive(self, archived: bool) -> Workspace:
+        document = {"archived": archived}
+        self._view = self._session.transport.call("PATCH", self._route(), document=document).json()
+        return self
+
+    def _route(self, *more: object) -> str:
+        return path("workspaces", self.id(), *more)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Workspace) and other.id() == self.id()
@@ -76,16 +160,17 @@ class Workspace:
         return (
             self.name(),
             html.time_text(self.created_at()),
-            len(self.users()),
+            len(self._view["users"]),
             len(self._view["models"]),
             len(self._view["pipelines"]),
+            "archived" if self.archived() else "",
         )
 
     def _repr_html_(self) -> str:
         return html.facts(zip(_HEADINGS, self._row(), strict=True))
 
 
-_HEADINGS = ("Name", "Created At", "Users", "Models", "Pipelines")
+_HEADINGS = ("Name", "Created At", "Users", "Models", "Pipelines", "State")
 
 
 class Workspaces(list[Workspace]):
@@ -101,7 +186,5 @@ def workspace_of(session: Session, workspace_id: int) -> Workspace:
     Raises:
         NotFound: There is none.
     """
-    for view in session.transport.call("GET", path("workspaces")).json()["workspaces"]:
-        if view["id"] == workspace_id:
-            return Workspace(session, view)
-    raise NotFound(f"There is no workspace with the id {workspace_id}.")
+    view = session.transport.call("GET", path("workspaces", workspace_id)).json()
+    return Workspace(session, view)

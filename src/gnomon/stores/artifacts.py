@@ -7,6 +7,7 @@ import errno
 import hashlib
 import logging
 import os
+import re
 import shutil
 import threading
 import uuid
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _FILE = "model.onnx"
 _INCOMING = "incoming"
+_SHA256 = re.compile("[0-9a-f]{64}")
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -72,6 +74,12 @@ class Artifacts:
                 directory.rename(kept.parent)
                 _fsync_directory(self._directory)
         return kept
+
+    def kept(self) -> list[str]:
+        """Return the sha256 of every file that is there."""
+        return sorted(
+            path.name for path in self._directory.iterdir() if _SHA256.fullmatch(path.name)
+        )
 
     def remove(self, sha256: str) -> None:
         """Remove a file; none is fine."""

@@ -28,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0001"  # the last migration; a test compares it with the files
+HEAD = "0004"  # the last migration; a test compares it with the files
 
 # SQLite numbers rows by itself only in a column that is INTEGER to the letter.
 Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -105,6 +105,17 @@ workspaces = _table(
     *_made(),
 )
 
+# Who may use a workspace, and as what. Kept, and not asked for yet when something is to be done.
+members = _table(
+    "members",
+    _in_workspace(),
+    Column("user_id", Id, ForeignKey("users.id"), nullable=False),
+    Column("role", String(16), nullable=False),
+    *_made(),
+    UniqueConstraint("workspace_id", "user_id"),
+    CheckConstraint("role in ('owner', 'user')", name="role"),
+)
+
 models = _table(
     "models",
     _in_workspace(),
@@ -115,6 +126,8 @@ models = _table(
     UniqueConstraint("workspace_id", "name_key"),
 )
 
+# A version that was deleted stays as a row, so that its number is not given again and pipeline
+# versions that once ran it can say what it was.
 model_versions = _table(
     "model_versions",
     _in_workspace(),
@@ -126,7 +139,9 @@ model_versions = _table(
     Column("file_name", String(255), nullable=False),
     Column("signature", JSON, nullable=False),
     Column("tensor_fields", JSON(none_as_null=True)),
+    Column("configuration", JSON(none_as_null=True)),
     *_made(),
+    Column("deleted_at", UtcDateTime),
     UniqueConstraint("model_id", "ordinal"),
     Index(None, "sha256"),
 )
@@ -142,7 +157,8 @@ pipelines = _table(
 )
 
 # `tensor_fields`: of each model version (by its id, as text) when the pipeline version was made,
-# so that configuring a model changes nothing that runs.
+# so that configuring a model changes nothing that runs. `restores`: uuid of the older version that
+# this one is a copy of.
 pipeline_versions = _table(
     "pipeline_versions",
     _in_workspace(),
@@ -150,8 +166,20 @@ pipeline_versions = _table(
     Column("uuid", String(36), nullable=False, unique=True),
     Column("definition", JSON, nullable=False),
     Column("tensor_fields", JSON, nullable=False),
+    Column("restores", String(36)),
     *_made(),
     Index(None, "pipeline_id"),
+)
+
+# How the challengers of a pipeline version watch, where that was changed while it ran: one row a
+# change, never changed itself, the newest in force. A version that has none is as it was defined.
+shadow_settings = _table(
+    "shadow_settings",
+    _in_workspace(),
+    Column("pipeline_version_id", Id, ForeignKey("pipeline_versions.id"), nullable=False),
+    Column("settings", JSON, nullable=False),
+    *_made(),
+    Index(None, "pipeline_version_id"),
 )
 
 # Two writers, two groups of columns: the API writes `revision`, `desired*` and `updated_at`; only
@@ -171,6 +199,34 @@ deployments = _table(
     Column("updated_at", UtcDateTime, nullable=False),
     CheckConstraint("desired in ('running', 'stopped')", name="desired"),
     CheckConstraint("observed in ('starting', 'running', 'failed', 'stopped')", name="observed"),
+)
+
+tags = _table(
+    "tags",
+    _in_workspace(),
+    Column("text", String(100), nullable=False),
+    *_made(),
+    UniqueConstraint("workspace_id", "text"),
+)
+
+tagged_models = _table(
+    "tagged_models",
+    _in_workspace(),
+    Column("tag_id", Id, ForeignKey("tags.id"), nullable=False),
+    Column("model_version_id", Id, ForeignKey("model_versions.id"), nullable=False),
+    *_made(),
+    UniqueConstraint("tag_id", "model_version_id"),
+    Index(None, "model_version_id"),
+)
+
+tagged_pipelines = _table(
+    "tagged_pipelines",
+    _in_workspace(),
+    Column("tag_id", Id, ForeignKey("tags.id"), nullable=False),
+    Column("pipeline_id", Id, ForeignKey("pipelines.id"), nullable=False),
+    *_made(),
+    UniqueConstraint("tag_id", "pipeline_id"),
+    Index(None, "pipeline_id"),
 )
 
 counters = _table(

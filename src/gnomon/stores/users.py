@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
-from sqlalchemy import Row, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, true, update
 
 from gnomon.core.names import name_key
 from gnomon.stores.database import Transaction, insert_row
-from gnomon.stores.records import Workspace
-from gnomon.stores.tables import counters, models, pipelines, tokens, users, workspaces
+from gnomon.stores.records import Member, MemberRole, User, Workspace
+from gnomon.stores.tables import (
+    counters,
+    members,
+    model_versions,
+    models,
+    pipelines,
+    tokens,
+    users,
+    workspaces,
+)
 
-OWNER = "owner"
+OWNER: Literal["owner"] = "owner"
 DEFAULT_WORKSPACE = "default-workspace"
 _FILE_TOKEN = "file"  # noqa: S105 (its name: it is the one in the owner's token file)
 
@@ -80,15 +89,70 @@ def add_workspace(tx: Transaction, name: str, user_id: int, now: datetime) -> Wo
         created_by=user_id,
         created_at=now,
     )
-    return Workspace(
-        id=workspace_id,
-        name=name,
-        archived=False,
-        models=(),
-        pipelines=(),
-        created_at=now,
-        created_by=user_id,
-    )
+    set_member(tx, workspace_id, user_id, OWNER, by=user_id, now=now)
+    made = workspace(tx, workspace_id)
+    assert made is not None
+    return made
+
+
+def set_archived(tx: Transaction, workspace_id: int, archived: bool) -> None:
+    """Archive a workspace, or bring it back."""
+    own = workspaces.c.id == workspace_id
+    tx.execute(update(workspaces).where(own).values(archived=archived))
+
+
+def is_somebodys_own(tx: Transaction, workspace_id: int) -> bool:
+    """Say whether it is the default workspace of a user."""
+    own = select(users.c.id).where(users.c.workspace_id == workspace_id)
+    return tx.scalar(own.limit(1)) is not None
+
+
+def all_users(tx: Transaction) -> list[User]:
+    """Return everybody whom the server knows, oldest first."""
+    rows = tx.execute(select(users).order_by(users.c.id))
+    return [User(id=row.id, name=row.name, created_at=row.created_at) for row in rows]
+
+
+def find_or_add_user(tx: Transaction, name: str, now: datetime) -> int:
+    """Return the id of the user of that name, who is made known if they are not."""
+    user_id: int | None = tx.scalar(select(users.c.id).where(users.c.name == name))
+    return insert_row(tx, users, name=name, created_at=now) if user_id is None else user_id
+
+
+def workspace_members(tx: Transaction, workspace_id: int) -> list[Member]:
+    """Return who may use a workspace, oldest first."""
+    query = select(members, users.c.name).join_from(members, users, users.c.id == members.c.user_id)
+    rows = tx.execute(query.where(members.c.workspace_id == workspace_id).order_by(members.c.id))
+    return [
+        Member(
+            id=row.user_id,
+            name=row.name,
+            role=row.role,
+            created_at=row.created_at,
+            created_by=row.created_by,
+        )
+        for row in rows
+    ]
+
+
+def set_member(
+    tx: Transaction, workspace_id: int, user_id: int, role: MemberRole, *, by: int, now: datetime
+) -> None:
+    """Let a user into a workspace, or give them another role in it.
+
+    Args:
+        by: Id of the user who does so.
+    """
+    own = (members.c.workspace_id == workspace_id) & (members.c.user_id == user_id)
+    made = {"role": role, "created_by": by, "created_at": now}
+    if tx.execute(update(members).where(own).values(**made)).rowcount == 0:
+        insert_row(tx, members, workspace_id=workspace_id, user_id=user_id, **made)
+
+
+def remove_member(tx: Transaction, workspace_id: int, user_id: int) -> None:
+    """Let a user no longer use a workspace."""
+    own = (members.c.workspace_id == workspace_id) & (members.c.user_id == user_id)
+    tx.execute(delete(members).where(own))
 
 
 def count_workspaces(tx: Transaction) -> int:
@@ -115,18 +179,29 @@ def all_workspaces(tx: Transaction) -> list[Workspace]:
 
 def _workspaces(tx: Transaction, rows: Sequence[Row[Any]]) -> list[Workspace]:
     ids = [row.id for row in rows]
-    members: dict[str, dict[int, list[int]]] = {"models": {}, "pipelines": {}}
-    for kind, table in (("models", models), ("pipelines", pipelines)):
-        query = select(table.c.id, table.c.workspace_id).order_by(table.c.id)
+    inside: dict[str, dict[int, list[int]]] = {"models": {}, "pipelines": {}}
+    living = select(model_versions.c.model_id).where(model_versions.c.deleted_at.is_(None))
+    for kind, table, some in (
+        ("models", models, models.c.id.in_(living)),
+        ("pipelines", pipelines, true()),
+    ):
+        query = select(table.c.id, table.c.workspace_id).where(some).order_by(table.c.id)
         for member in tx.execute(query.where(table.c.workspace_id.in_(ids))):
-            members[kind].setdefault(member.workspace_id, []).append(member.id)
+            inside[kind].setdefault(member.workspace_id, []).append(member.id)
+    names: dict[int, list[str]] = {}
+    query = select(members.c.workspace_id, users.c.name).join_from(
+        members, users, users.c.id == members.c.user_id
+    )
+    for row in tx.execute(query.where(members.c.workspace_id.in_(ids)).order_by(members.c.id)):
+        names.setdefault(row.workspace_id, []).append(row.name)
     return [
         Workspace(
             id=row.id,
             name=row.name,
             archived=row.archived,
-            models=tuple(members["models"].get(row.id, ())),
-            pipelines=tuple(members["pipelines"].get(row.id, ())),
+            users=tuple(names.get(row.id, ())),
+            models=tuple(inside["models"].get(row.id, ())),
+            pipelines=tuple(inside["pipelines"].get(row.id, ())),
             created_at=row.created_at,
             created_by=row.created_by,
         )

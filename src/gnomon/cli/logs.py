@@ -1,0 +1,184 @@
+"""Commands that read a pipeline's log."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Iterable
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gnomon.cli.common import (
+    HomeOption,
+    JsonOption,
+    WorkspaceOption,
+    app,
+    client_of,
+    find_pipeline,
+)
+from gnomon.core import limits
+from gnomon.sdk.printing import print_json, table_lines
+
+if TYPE_CHECKING:
+    from gnomon.sdk.logs import LogEntry
+    from gnomon.sdk.pipeline import Pipeline
+
+_SHOW = "show"
+_HEADINGS = ("time", "request", "model", "status", "elapsed", "output")
+
+PipelineArgument = Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")]
+SinceOption = Annotated[
+    str | None, typer.Option(help="Requests of then or later, as 2026-11-23T08:00:00+01:00.")
+]
+UntilOption = Annotated[str | None, typer.Option(help="Requests from before then.")]
+ModelOption = Annotated[str | None, typer.Option(help="A champion's name or challenger's label.")]
+StatusOption = Annotated[str | None, typer.Option(help="ok, error, timeout, dropped, ...")]
+RequestOption = Annotated[str | None, typer.Option(help="One request.")]
+DisagreeOption = Annotated[
+    str | None, typer.Option(help="Where this challenger, or any ('*'), disagrees.")
+]
+WhereOption = Annotated[
+    str | None, typer.Option(help="""A condition, as '"out.dense_1"[1] > 0.5'.""")
+]
+
+
+class _Logs(typer.core.TyperGroup):
+    """`gnomon logs PIPELINE` is `gnomon logs show PIPELINE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in (*self.commands, "--help"):
+            args = [_SHOW, *args]
+        return super().parse_args(ctx, args)
+
+
+logs = typer.Typer(
+    cls=_Logs,
+    help="Show a pipeline's log, or export it. 'logs PIPELINE' is 'logs show PIPELINE'.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(logs, name="logs")
+
+
+@logs.command(_SHOW)
+def show(
+    pipeline: PipelineArgument,
+    limit: Annotated[int, typer.Option(min=1, help="How many requests.")] = limits.LOGS_DEFAULT,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    model: ModelOption = None,
+    status: StatusOption = None,
+    request_id: RequestOption = None,
+    where: WhereOption = None,
+    disagree: DisagreeOption = None,
+    follow: Annotated[bool, typer.Option(help="Go on with what is logged from now on.")] = False,
+    workspace: WorkspaceOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show requests, newest first, one line per model; with --follow the oldest come first."""
+    found = find_pipeline(client_of(home), pipeline, workspace)
+    conditions: dict[str, Any] = {
+        "model": model,
+        "status": status,
+        "request_id": request_id,
+        "where": where,
+        "disagree": disagree,
+    }
+    # What is missing is told; that there is more is said below.
+    warnings.filterwarnings("ignore", message="There are more logs")
+    entries = found.logs(limit, start_datetime=since, end_datetime=until, **conditions)
+    if follow:
+        _print(entries[::-1], as_json, headings=True)
+        _follow(found, entries[::-1], conditions, as_json)
+    elif as_json:
+        print_json([entry.raw for entry in entries])
+    else:
+        _print(entries, as_json, headings=True)
+        if entries.more:
+            print("There are older requests: --limit shows more.")
+
+
+def _follow(
+    pipeline: Pipeline, shown: list[LogEntry], conditions: dict[str, Any], as_json: bool
+) -> None:
+    """Print what is logged from now on, until interrupted."""
+    known = {entry.request_id: entry.timestamp for entry in shown}
+    while True:
+        time.sleep(limits.LOG_FOLLOW_S)
+        newest = max(known.values(), default=None)
+        # Requests are logged when they are answered: one that took long has an earlier time.
+        start = newest and newest - timedelta(seconds=limits.LOG_FOLLOW_OVERLAP_S)
+        entries = pipeline.logs(start_datetime=start, **conditions)[::-1]
+        _print([entry for entry in entries if entry.request_id not in known], as_json)
+        known |= {entry.request_id: entry.timestamp for entry in entries}
+        if start is not None:
+            known = {id: moment for id, moment in known.items() if moment >= start}
+
+
+def _print(entries: Iterable[LogEntry], as_json: bool, *, headings: bool = False) -> None:
+    if as_json:
+        for entry in entries:
+            print_json(entry.raw, indent=None)
+        return
+    lines = table_lines(_HEADINGS, [_log_line(entry) for entry in entries])
+    for line in lines if headings else lines[1:]:
+        print(line, flush=True)
+
+
+def _log_line(entry: LogEntry) -> list[object]:
+    from gnomon.sdk.html import elapsed_text, time_text
+
+    shown = " ".join(repr(entry.output).split()) if entry.status == "ok" else entry.error or ""
+    short = shown if len(shown) <= 80 else f"{shown[:77]}..."
+    elapsed = elapsed_text(entry.elapsed)
+    return [
+        time_text(entry.timestamp), entry.request_id, entry.label, entry.status, elapsed, short
+    ]  # fmt: skip
+
+
+@logs.command()
+def export(
+    pipeline: PipelineArgument,
+    directory: Annotated[Path, typer.Argument(help="Made if it is missing.")] = Path("logs"),
+    format: Annotated[str, typer.Option(help="json, csv, arrow or parquet.")] = "json",
+    prefix: Annotated[str | None, typer.Option(help="Of the files' names.")] = None,
+    size_limit: Annotated[str | None, typer.Option(help="Of all files, as 100MiB.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="How many requests.")] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    model: ModelOption = None,
+    status: StatusOption = None,
+    request_id: RequestOption = None,
+    where: WhereOption = None,
+    disagree: DisagreeOption = None,
+    workspace: WorkspaceOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write requests to files, one row per input row."""
+    found = find_pipeline(client_of(home, interactive=not as_json), pipeline, workspace)
+    files = found.export_logs(
+        directory,
+        prefix,
+        size_limit,
+        limit,
+        since,
+        until,
+        format=format,
+        model=model,
+        status=status,
+        request_id=request_id,
+        where=where,
+        disagree=disagree,
+    )
+    if as_json:
+        print_json({"files": [str(file) for file in files]})
+        return
+    for file in files:
+        print(file)
+    if not files:
+        print("There are no such requests.")
