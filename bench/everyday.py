@@ -5,6 +5,7 @@ Run: python -m bench.everyday [ROUNDS]
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
 import json
@@ -16,10 +17,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 
+import pandas as pd
 import psutil
+import pyarrow as pa
 import urllib3
 
 import gnomon
@@ -34,6 +38,12 @@ FIGURES = {
     "deploy": Figure("deploy() to ok, three samples", "s", 1.5),
     "undeploy": Figure("undeploy() to ok", "s", 1.5),
     "infer": Figure("infer_from_file, waiting for two challengers", "ms", 1_000.0),
+    "row": Figure("infer of one row, a dict", "ms", 2.0),
+    "row_frame": Figure("infer of one row, a pandas DataFrame", "ms", 2.0),
+    "table": Figure("infer of 1,001 rows, a pyarrow Table", "ms", None),
+    "frame": Figure("infer of 1,001 rows, a pandas DataFrame", "ms", None),
+    "array": Figure("infer of 1,001 rows, a numpy array", "ms", None),
+    "parallel": Figure("parallel_infer of 1,001 rows, one a request", "ms", None),
     "demo": Figure("gnomon demo, whole", "s", 8.0),
     "champion_heard": Figure("champion's host killed: its caller gets 503", "ms", 100.0),
     "champion_back": Figure("champion's host killed: it answers again", "s", 3.0),
@@ -137,6 +147,31 @@ def everyday(bench: Bench) -> gnomon.sdk.pipeline.Pipeline:
     return pipeline
 
 
+def asking(bench: Bench) -> None:
+    """Measure the ways to ask a champion alone."""
+    champion = bench.client.get_model(samples.CHAMPION)
+    rows = samples.held_out()[0][:1001]
+    table = pa.table({"tensor": pa.FixedSizeListArray.from_arrays(rows.reshape(-1), 29)})
+    frame = pd.DataFrame({"tensor": list(rows)})
+    with quiet():
+        pipeline = bench.client.build_pipeline("alone").add_model_step(champion).deploy()
+    for name, tensor, times in [
+        ("row", {"tensor": rows[:1].tolist()}, 500),
+        ("row_frame", frame[:1], 500),
+        ("table", table, 100),
+        ("frame", frame, 100),
+        ("array", rows, 100),
+    ]:
+        pipeline.infer(tensor)  # what is loaded and connected only once
+        for _ in range(times):
+            measured(name, timed_s(partial(pipeline.infer, tensor)) * 1_000)
+    with quiet():
+        for _ in range(3):
+            took_s = timed_s(lambda: asyncio.run(pipeline.parallel_infer(table)))
+            measured("parallel", took_s * 1_000)
+        pipeline.undeploy()
+
+
 def kill_a_champion(bench: Bench) -> None:
     """Kill a champion's host inside a run that would not end."""
     path = bench.home / "endless.onnx"
@@ -199,6 +234,7 @@ def main() -> int:
             measured("client", perf_counter() - start)
             try:
                 pipeline = everyday(bench)
+                asking(bench)
                 kill_a_champion(bench)
                 kill_processes(bench, pipeline)
             finally:

@@ -14,30 +14,46 @@ from time import perf_counter
 
 @dataclass
 class Figure:
-    """One measured figure: the median of its runs, and its target, both in `unit`."""
+    """One measured figure: the median of its runs, and its target, both in `unit`.
+
+    Attributes:
+        target: None: there is none, the figure is for information.
+        at_least: The target is the least that is good, not the most.
+        missing: Why there are no runs.
+    """
 
     name: str
     unit: str
-    target: float
+    target: float | None
     runs: list[float] = field(default_factory=list)
+    at_least: bool = False
+    missing: str = ""
 
     @property
-    def median(self) -> float:
-        """Return the figure to quote."""
-        return statistics.median(self.runs)
+    def median(self) -> float | None:
+        """Return the figure to quote; None if it was not measured."""
+        return statistics.median(self.runs) if self.runs else None
 
     @property
-    def met(self) -> bool:
-        """Say whether the median is at most the target."""
-        return self.median <= self.target
+    def met(self) -> bool | None:
+        """Say whether the median is on the right side of the target; None if either is missing."""
+        if self.median is None or self.target is None:
+            return None
+        return self.median >= self.target if self.at_least else self.median <= self.target
 
     def line(self) -> str:
         """Return the figure as a line of the table."""
+        target = "no target"
+        if self.target is not None:
+            target = f"{'>=' if self.at_least else '<='} {self.target:g}"
+        if self.median is None:
+            return f"{self.name:<58} {'-':>9} {self.unit:<5} ({target})  {self.missing}".rstrip()
+        verdict = {True: "met", False: "MISSED", None: ""}[self.met]
         spread = f"{min(self.runs):.4g} .. {max(self.runs):.4g}"
         return (
-            f"{self.name:<58} {self.median:>9.4g} {self.unit:<3} (target {self.target:g}, "
-            f"{len(self.runs)} runs {spread})  {'met' if self.met else 'MISSED'}"
-        )
+            f"{self.name:<58} {self.median:>9.4g} {self.unit:<5} ({target}, "
+            f"{len(self.runs)} runs {spread})  {verdict}"
+        ).rstrip()
 
 
 def timed_s(work: Callable[[], object]) -> float:
@@ -63,4 +79,4 @@ def show(figures: Sequence[Figure], file: Path) -> int:
     }
     file.write_text(json.dumps(document, indent=1) + "\n")
     print(f"written to {file.name}")
-    return sum(not figure.met for figure in figures)
+    return sum(figure.met is False for figure in figures)

@@ -27,14 +27,16 @@ class Serving:
     """The server, as seen from outside.
 
     Args:
+        champion: The champion's file.
+
+    Attributes:
         home: Where it runs.
         client: Connected to it.
-        champion: The champion's file.
     """
 
     def __init__(self, home: Home, client: gnomon.Client, champion: Path) -> None:
-        self._home = home
-        self._client = client
+        self.home = home
+        self.client = client
         self._champion = client.upload_model(CHAMPION, champion)
         self._processes = 0
 
@@ -47,20 +49,20 @@ class Serving:
 
     def deploy(self, challenger: str | None, path: Path | None) -> tuple[str, dict[str, str]]:
         """Put the champion beside another challenger, or alone; return URL and headers."""
-        pipeline = self._client.build_pipeline("isolation")
+        pipeline = self.client.build_pipeline("isolation")
         if challenger is None or path is None:
             pipeline.add_model_step(self._champion)
         else:
-            uploaded = self._client.upload_model(challenger, path)
+            uploaded = self.client.upload_model(challenger, path)
             pipeline.add_shadow_deploy(self._champion, [uploaded])
         with contextlib.redirect_stdout(io.StringIO()):
             pipeline.deploy()
-        return pipeline.url(), self._client.auth.auth_header()
+        return pipeline.url(), self.client.auth.auth_header()
 
     def runs(self, challenger: str) -> Counter[str]:
         """Return the challenger's runs by status, over all fronts."""
         total: Counter[str] = Counter()
-        for socket in sorted(self._home.run.glob("front-*.sock")):
+        for socket in sorted(self.home.run.glob("front-*.sock")):
             for labels in FrontClient(socket).stats()["models"].values():
                 for status, number in labels.get(challenger, {}).items():
                     if isinstance(number, int):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.servers import chart, floors, goals, load, ours, peers, table, tree, work
-from bench.servers.measuring import Plan, Sample, measure, measure_session
-from bench.servers.server import Machine, Server, Unavailable
+from bench.servers import chart, floors, goals, ours, peers, table, tree, work
+from bench.servers.measuring import Plan, Sample, measure_session
+from bench.servers.rounds import missing, one_round, ready
+from bench.servers.server import Machine, Server
 
 SERVERS: list[Server] = [*floors.SERVERS, *ours.SERVERS, *peers.SERVERS]
 NAMES = [floors.SESSION, *(server.name for server in SERVERS)]
@@ -60,54 +59,6 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def missing(machine: Machine) -> str | None:
-    """Say what this machine lacks."""
-    if load.find_wrk() is None:
-        return load.MISSING
-    if shutil.which("taskset") is None:
-        return "taskset is not installed: 'apt-get install util-linux' has it"
-    cores = {machine.server_core, machine.client_core}
-    if len(cores) < 2 or not cores <= os.sched_getaffinity(0):
-        return "two cores are needed: one for the server, one for the load"
-    return None
-
-
-def ready(chosen: Sequence[str], machine: Machine) -> tuple[list[Server], dict[str, str]]:
-    """Install what was chosen; return what can be measured, and why the others cannot."""
-    found, skipped = [], {}
-    for server in SERVERS:
-        if server.name in chosen:
-            try:
-                server.prepare(machine)
-                found.append(server)
-            except Unavailable as reason:
-                skipped[server.name] = str(reason)
-    return found, skipped
-
-
-def one_round(
-    round_number: int, servers: list[Server], given: work.Work, machine: Machine, plan: Plan
-) -> tuple[list[Sample], dict[str, str]]:
-    """Measure each server once."""
-    samples: list[Sample] = []
-    failed: dict[str, str] = {}
-    for server in servers:
-        try:
-            with contextlib.closing(
-                measure(server, given, machine, plan, round_number)
-            ) as measured:
-                for sample in measured:
-                    samples.append(sample)
-                    print(table.rows([sample])[0].line(), flush=True)
-                    if sample.example:
-                        print(f"  the first wrong answer: {sample.example}", flush=True)
-        except Exception as error:  # one server's trouble is not the others'
-            expected = isinstance(error, Unavailable | RuntimeError)
-            failed[server.name] = str(error) if expected else f"{type(error).__name__}: {error}"
-            print(f"{server.name:<16} skipped: {failed[server.name]}", flush=True)
-    return samples, failed
-
-
 def main() -> int:
     """Measure; the exit code is the number of missed targets, 2 when nothing can be measured."""
     told = arguments()
@@ -121,7 +72,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are stopped
     tree.adopt_orphans()
     given, plan = work.load(), Plan(told.seconds, told.connections)
-    servers, skipped = ready(told.only, machine)
+    servers, skipped = ready([each for each in SERVERS if each.name in told.only], machine)
     samples: list[Sample] = []
     print(f"{given.model.name}, one row a request\n{table.HEADER}", flush=True)
     for each in range(1, told.rounds + 1):

@@ -20,9 +20,14 @@ FOLDER = Path(__file__).with_name("floor_apps")
 
 @dataclass(frozen=True)
 class BareUvicorn:
-    """A plain ASGI application with the model inside, on uvloop and httptools."""
+    """A plain ASGI application with the model inside, on uvloop and httptools.
+
+    Attributes:
+        app: Its module in floor_apps/.
+    """
 
     name: str = "uvicorn"
+    app: str = "asgi_app"
     family: str = "uvicorn"
     about: str = "plain ASGI, uvloop, httptools, orjson, model inline; no log, no token"
 
@@ -34,7 +39,7 @@ class BareUvicorn:
         """Run one worker."""
         port = free_port()
         command = [
-            *(sys.executable, "-P", "-m", "uvicorn", "asgi_app:app", "--app-dir", str(FOLDER)),
+            *(sys.executable, "-P", "-m", "uvicorn", f"{self.app}:app", "--app-dir", str(FOLDER)),
             *("--host", "127.0.0.1", "--port", str(port), "--loop", "uvloop"),
             *("--http", "httptools", "--lifespan", "off", "--no-access-log"),
             *("--log-level", "warning"),

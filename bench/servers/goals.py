@@ -152,7 +152,22 @@ def _crowded(samples: Samples) -> list[Goal]:
         float(sum(s.counts.get("log dropped", 0) for s in samples.all if s.round == each))
         for each in sorted({s.round for s in samples.all if s.server in OURS})
     )
-    return [*found, Goal("entries that the log dropped, all of gnomon", 0, False, dropped)]
+    pauses_ms = tuple(
+        max(told)
+        for each in sorted({s.round for s in samples.all})
+        if (
+            told := [
+                s.collector_ms
+                for s in samples.all
+                if s.round == each and s.collector_ms is not None
+            ]
+        )
+    )
+    return [
+        *found,
+        Goal("entries that the log dropped, all of gnomon", 0, False, dropped),
+        Goal("ms, longest collector pause, all of gnomon", 5, False, pauses_ms),
+    ]
 
 
 def _alone(samples: Samples) -> list[Goal]:

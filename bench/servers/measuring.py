@@ -35,9 +35,10 @@ class Sample:
     Attributes:
         connections: 0: not over HTTP.
         cpu_us: CPU of the whole process tree a request, until its work after the answers is done.
-        foreign_percent: How much of the server's core others had, the hypervisor included.
+        foreign_percent: How much of the server's cores others had, the hypervisor included.
         errors: By kind; empty when every answer was right.
         counts: What the server counted itself, as differences.
+        collector_ms: Its longest collector pause since it was started, as far as it says.
     """
 
     server: str
@@ -55,6 +56,7 @@ class Sample:
     errors: dict[str, int] = field(default_factory=dict)
     example: str = ""
     counts: dict[str, int] = field(default_factory=dict)
+    collector_ms: float | None = None
 
     @property
     def failed(self) -> int:
@@ -81,14 +83,11 @@ def measure(
     with tempfile.TemporaryDirectory(prefix="gnomon-bench-", ignore_cleanup_errors=True) as name:
         scratch = Path(name)
         with server.running(work, machine, scratch) as running:
-            first = _wait_for_answer(running, scratch / "server.log")
-            try:
-                expected = answers.learn(first, running.address.number, work.expected)
-            except answers.WrongAnswer as error:
-                raise Unavailable(str(error)) from error
+            first = wait_for_answer(running, scratch / "server.log")
+            expected = learnt(running.address, first, work)
             script = scratch / "load.lua"
             script.write_text(load.script(running.address, expected))
-            tree.pin(machine.server_core)
+            tree.pin(machine.server_cores)
             for connections in plan.connections:
                 load.run(
                     running.address.url,
@@ -101,7 +100,23 @@ def measure(
                 yield _sample(server, running, script, machine, plan, round_number, connections)
 
 
-def _wait_for_answer(running: Running, log: Path) -> bytes:
+def learnt(address: Address, first: bytes, work: Work) -> answers.Expected:
+    """Return how a right answer looks.
+
+    Raises:
+        Unavailable: The first one is wrong.
+    """
+    if address.expected is not None:
+        if address.expected.text not in first:
+            raise Unavailable(f"the first answer is wrong: {first[:200]!r}")
+        return address.expected
+    try:
+        return answers.learn(first, address.number, work.expected)
+    except answers.WrongAnswer as error:
+        raise Unavailable(str(error)) from error
+
+
+def wait_for_answer(running: Running, log: Path) -> bytes:
     """Return the first answer of a server that may still be starting."""
     problem = f"no answer within {START_TIMEOUT_S:.0f} s"
     found: list[bytes] = []
@@ -143,9 +158,9 @@ def _sample(
     round_number: int,
     connections: int,
 ) -> Sample:
-    tree.pin(machine.server_core)  # what was started since
+    tree.pin(machine.server_cores)  # what was started since
     counts, start = running.counts(), perf_counter()
-    cpu, busy = tree.cpu_s(), tree.core_busy_s(machine.server_core)
+    cpu, busy = tree.cpu_s(), tree.cores_busy_s(machine.server_cores)
     seen = load.run(
         running.address.url,
         script,
@@ -155,7 +170,8 @@ def _sample(
     )
     running.settle()
     used_s = tree.cpu_s() - cpu
-    foreign_s = tree.core_busy_s(machine.server_core) - busy - used_s
+    foreign_s = tree.cores_busy_s(machine.server_cores) - busy - used_s
+    cores = len(machine.server_cores)
     rss_mb, pss_mb = tree.memory_mb()
     return Sample(
         server=server.name,
@@ -169,10 +185,11 @@ def _sample(
         cpu_us=used_s / max(seen.requests, 1) * 1e6,
         rss_mb=rss_mb,
         pss_mb=pss_mb,
-        foreign_percent=max(foreign_s, 0.0) / (perf_counter() - start) * 100,
+        foreign_percent=max(foreign_s, 0.0) / (perf_counter() - start) / cores * 100,
         errors=seen.errors,
         example=seen.example,
         counts=difference(counts, running.counts()),
+        collector_ms=running.collector_ms(),
     )
 
 
@@ -184,9 +201,9 @@ def difference(before: Mapping[str, int], after: Mapping[str, int]) -> dict[str,
 
 def measure_session(work: Work, machine: Machine, plan: Plan, round_number: int) -> Sample:
     """Measure onnxruntime in a loop."""
-    start, busy = perf_counter(), tree.core_busy_s(machine.server_core)
+    start, busy = perf_counter(), tree.cores_busy_s(machine.server_cores)
     seen = floors.bare_session(work, machine, plan.seconds)
-    foreign_s = tree.core_busy_s(machine.server_core) - busy
+    foreign_s = tree.cores_busy_s(machine.server_cores) - busy
     foreign_s -= seen["runs"] * seen["cpu_us"] / 1e6
     return Sample(
         server=floors.SESSION,

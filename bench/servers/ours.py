@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from subprocess import Popen
 from typing import Any
 
 import gnomon
@@ -28,11 +29,13 @@ class Gnomon:
 
     Attributes:
         mode: None: no challengers.
+        fronts: How many processes answer.
     """
 
     name: str
     about: str
     mode: str | None = None
+    fronts: int = 1
     family: str = "gnomon"
 
     def prepare(self, machine: Machine) -> None:
@@ -41,14 +44,8 @@ class Gnomon:
     @contextlib.contextmanager
     def running(self, work: Work, machine: Machine, scratch: Path) -> Iterator[Running]:
         """Run `gnomon serve` and deploy the pipeline."""
-        home = Home(scratch / "home")
-        command = [
-            *(sys.executable, "-P", "-m", "gnomon", "serve", "--home", str(home.root)),
-            *("--control-port", "0", "--front-port", "0"),
-        ]
-        log = scratch / "server.log"
-        with tree.started(command, core=machine.server_core, log=log) as process:
-            client = until(lambda: _client(home, process.poll(), log), within_s=START_TIMEOUT_S)
+        home, log = Home(scratch / "home"), scratch / "server.log"
+        with served(home, log, machine, self.fronts) as (client, process):
             try:
                 pipeline = self._deploy(client, work)
             except GnomonError as error:
@@ -60,7 +57,13 @@ class Gnomon:
                 headers=client.auth.auth_header(),
                 must=b'"shadow_data":{"' if self.mode == "joined" else b"",
             )
-            yield Running(address, process.poll, lambda: _settle(home), lambda: _counts(home))
+            yield Running(
+                address,
+                process.poll,
+                settle=lambda: _settle(home),
+                counts=lambda: _counts(home),
+                collector_ms=lambda: _collector_ms(home),
+            )
 
     def _deploy(self, client: gnomon.Client, work: Work) -> Any:
         champion = client.upload_model("champion", work.model)
@@ -80,21 +83,44 @@ SERVERS = [
 ]
 
 
-def _client(home: Home, exit_code: int | None, log: Path) -> gnomon.Client | None:
-    """Return a client once the server answers."""
-    if exit_code is not None:
-        raise Unavailable(f"gnomon serve ended with {exit_code}\n{tree.last_lines(log)}")
-    try:
-        return gnomon.Client(home=home.root, start=False, interactive=False)
-    except ServerUnreachable:
-        return None
+@contextlib.contextmanager
+def served(
+    home: Home, log: Path, machine: Machine, fronts: int = 1
+) -> Iterator[tuple[gnomon.Client, Popen[bytes]]]:
+    """Run `gnomon serve` at free ports; give a client of it, and its process.
+
+    Raises:
+        Unavailable: It ended.
+    """
+    command = [
+        *(sys.executable, "-P", "-m", "gnomon", "serve", "--home", str(home.root)),
+        *("--control-port", "0", "--front-port", "0", "--fronts", str(fronts)),
+    ]
+    with tree.started(command, core=machine.server_core, log=log) as process:
+
+        def connected() -> gnomon.Client | None:
+            if process.poll() is not None:
+                raise Unavailable(f"it ended with {process.poll()}\n{tree.last_lines(log)}")
+            with contextlib.suppress(ServerUnreachable):
+                return gnomon.Client(home=home.root, start=False, interactive=False)
+            return None
+
+        client = until(connected, within_s=START_TIMEOUT_S)
+        assert client is not None
+        yield client, process
+
+
+def _stats(home: Home) -> list[dict[str, Any]]:
+    """Return what each front counts."""
+    return [FrontClient(socket).stats() for socket in sorted(home.run.glob("front-*.sock"))]
 
 
 def _counts(home: Home) -> dict[str, int]:
     """Return, over all fronts, what the challengers came to and what the log dropped."""
     total: Counter[str] = Counter()
-    for socket in sorted(home.run.glob("front-*.sock")):
-        stats = FrontClient(socket).stats()
+    for index, stats in enumerate(_stats(home)):
+        if index:
+            total[f"front {index} requests"] += stats["requests"]
         total["log dropped"] += stats["log"]["dropped"]
         total["log uncommitted"] += stats["log"]["uncommitted"]
         for labels in stats["models"].values():
@@ -104,6 +130,12 @@ def _counts(home: Home) -> dict[str, int]:
                     if isinstance(runs, int):
                         total[f"{role} {status}"] += runs
     return dict(total)
+
+
+def _collector_ms(home: Home) -> float | None:
+    """Return the longest pause of a front's collector; None if none says."""
+    told = [stats["gc"]["longest_ms"] for stats in _stats(home) if "gc" in stats]
+    return max(told, default=None)
 
 
 def _settle(home: Home) -> None:

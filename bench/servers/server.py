@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.servers.answers import Expected
 from bench.servers.work import Work
 
 START_TIMEOUT_S = 120.0
@@ -26,11 +27,18 @@ class Machine:
         server_core: Every process of the server that is measured.
         client_core: wrk, and the bench itself.
         cache: Where the peers' environments are kept.
+        more_cores: The server has these too.
     """
 
     server_core: int
     client_core: int
     cache: Path
+    more_cores: tuple[int, ...] = ()
+
+    @property
+    def server_cores(self) -> tuple[int, ...]:
+        """Return all that the server has."""
+        return (self.server_core, *self.more_cores)
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Address:
     Attributes:
         number: Takes the model's number out of a parsed answer.
         must: Every answer contains these bytes.
+        expected: How a right answer looks, where it holds no number to be found; None: the first
+            answer tells.
     """
 
     url: str
@@ -47,6 +57,7 @@ class Address:
     number: Callable[[Any], float]
     headers: Mapping[str, str] = field(default_factory=dict)
     must: bytes = b""
+    expected: Expected | None = None
 
 
 @dataclass(frozen=True)
@@ -57,12 +68,14 @@ class Running:
         ended: Gives the exit code, None while it runs.
         settle: Waits until work that goes on after the answers is done.
         counts: What the server itself counts; only differences are used.
+        collector_ms: Its longest collector pause so far; None: it does not say.
     """
 
     address: Address
     ended: Callable[[], int | None]
     settle: Callable[[], None] = lambda: None
     counts: Callable[[], Mapping[str, int]] = dict
+    collector_ms: Callable[[], float | None] = lambda: None
 
 
 class Server(Protocol):

@@ -86,7 +86,7 @@ def notes(group: Sequence[Sample]) -> str:
     for sample in group:
         for name, number in (*sample.errors.items(), *sample.counts.items()):
             found[name] = found.get(name, 0) + number
-    usual = ("champion ok", "log uncommitted")
+    usual = ("champion ok", "champion sampled", "challengers sampled", "log uncommitted")
     return ", ".join(f"{name} {number}" for name, number in found.items() if name not in usual)
 
 

@@ -7,7 +7,7 @@ import ctypes
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -48,21 +48,23 @@ def memory_mb() -> tuple[float, float]:
     return rss / 1e6, pss / 1e6
 
 
-def core_busy_s(core: int) -> float:
-    """Return the seconds that all processes have run on a core, and that were stolen from it.
+def cores_busy_s(cores: Iterable[int]) -> float:
+    """Return the seconds that all processes have run on some cores, and that were stolen from them.
 
     Interrupts are left out: they are nobody's.
     """
-    times = psutil.cpu_times(percpu=True)[core]
-    return float(times.user + times.nice + times.system + times.steal)
+    each = psutil.cpu_times(percpu=True)
+    times = [each[core] for core in cores]
+    return float(sum(t.user + t.nice + t.system + t.steal for t in times))
 
 
-def pin(core: int) -> None:
-    """Keep every thread of the tree on one core, whatever it chose itself."""
+def pin(cores: Iterable[int]) -> None:
+    """Keep every thread of the tree on some cores, whatever it chose itself."""
+    wanted = set(cores)
     for process in tree():
         with contextlib.suppress(OSError):
             for task in os.listdir(f"/proc/{process.pid}/task"):
-                os.sched_setaffinity(int(task), {core})
+                os.sched_setaffinity(int(task), wanted)
 
 
 @contextlib.contextmanager

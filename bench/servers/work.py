@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,12 @@ def load() -> Work:
         challengers = {path.stem.lower().replace("_", "-"): path for path in others}
     row, expected = telling_row(model)
     return Work(model=model, challengers=challengers, row=row, expected=expected)
+
+
+def of_row(given: Work, row: npt.NDArray[np.float32]) -> Work:
+    """Return the same work with another row, float32 [1, 29]."""
+    expected = float(run(session(given.model), row)[0])
+    return replace(given, row=row[0].astype(np.float64).tolist(), expected=expected)
 
 
 def session(model: Path) -> onnxruntime.InferenceSession:
