@@ -222,13 +222,14 @@ def _control(child: _Child) -> None:
         server_header=False,
         timeout_graceful_shutdown=int(limits.CONTROL_DRAIN_TIMEOUT_S),
     )
-    # uvicorn raises the signal again that stopped it; by default that would end the process
-    # before the database is closed.
-    signal.signal(signal.SIGTERM, lambda *_: None)
+    server = uvicorn.Server(config)
+    # Before uvicorn has a handler of its own a signal would be lost; and it raises the one that
+    # stopped it again, which by default would end the process before the database is closed.
+    signal.signal(signal.SIGTERM, lambda *_: setattr(server, "should_exit", True))
     plane.start()
     child.tell_ready()  # the socket listens already: who connects now is answered in a moment
     try:
-        uvicorn.Server(config).run(sockets=[child.listener])
+        server.run(sockets=[child.listener])
     finally:
         plane.close()
 
