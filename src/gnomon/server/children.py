@@ -240,6 +240,9 @@ def _flusher(child: _Child) -> None:
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     child.end_with_supervisor()
+    # Nobody waits for it: like a challenger it takes what champions and fronts leave.
+    os.nice(limits.FLUSHER_NICE)
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     keep = flusher.Keep(
         seconds=settings.log_days() * 86_400.0, bytes=int(settings.log_gigabytes() * limits.GIB)
     )
