@@ -49,7 +49,8 @@ def test_new_requests_use_the_table_when_the_order_is_answered(server: FrontServ
     answer = server.infer(TENSOR)
     assert first(answer) == 3.0
     assert answer.json[0]["model_version"] == new.uuid
-    assert server.log.inferences()[-1].route.pipeline_version == "pipeline-version-2"
+    _, entry = until(lambda: len(server.log.entries) == 2 and server.log.inferences())
+    assert entry.route.pipeline_version == "pipeline-version-2"
 
 
 def test_redeploying_under_load_fails_no_request(server: FrontServer):
@@ -163,6 +164,7 @@ def test_counts_go_on_through_a_change_of_routing(doubling: FrontServer):
 
 def test_stats_say_who_is_connected_and_what_is_logged(doubling: FrontServer):
     doubling.infer(TENSOR)
+    until(lambda: doubling.log.entries)
     stats = doubling.client.stats()
     assert stats["connected"] == {champion().host: True}
     assert stats["log"] == {"appended": 1, "dropped": 0, "uncommitted": 0}

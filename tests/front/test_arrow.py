@@ -17,6 +17,7 @@ from gnomon.front.feeding import Feeding
 from tests.front.arrow import FILE, ROWS, STREAM, TENSOR, body_of, columns, ok, read
 from tests.front.conftest import FrontServer
 from tests.front.models import challenger, champion, route, spec
+from tests.waiting import until
 
 
 def answered(document, outputs: dict, challengers=()) -> tuple[pa.Table, codecs.Answer]:
@@ -240,7 +241,8 @@ def test_a_table_is_answered_by_a_table(doubling: FrontServer, kind):
     table = read_back(answer.body).read_all()
     assert table.column("out.y").to_pylist() == (ROWS * 2).tolist()
     assert table.column("in.note").to_pylist() == ["a", "b", None]
-    assert doubling.log.entries[0].inputs["tensor"].tolist() == ROWS.tolist()
+    [entry] = until(lambda: doubling.log.entries)
+    assert entry.inputs["tensor"].tolist() == ROWS.tolist()
 
 
 @pytest.mark.parametrize(

@@ -390,7 +390,7 @@ def test_accept_and_dataset_are_heard_over_http(doubling: FrontServer):
     assert ask("datasets=out").status == 400
     refused = ask("dataset=out.z", accept="application/json; format=pandas-records")
     assert (refused.status, refused.json["error_code"]) == (422, "input_mismatch")
-    assert len(doubling.log.entries) == 4
+    until(lambda: len(doubling.log.entries) == 4)
 
 
 SERVING = """
@@ -400,6 +400,7 @@ import pyarrow as pa
 from gnomon.testing import ListLog
 from tests.front.conftest import FrontServer
 from tests.front.models import challenger, champion, route
+from tests.waiting import until
 
 with tempfile.TemporaryDirectory() as name:
     server = FrontServer(Path(name), ListLog())

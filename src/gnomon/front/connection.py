@@ -46,12 +46,13 @@ class HttpConnection(asyncio.Protocol):
 
     Attributes:
         port: By which it came.
+        pace: When `expire` is due.
     """
 
     def __init__(self, port: Port) -> None:
         self.port = port
-        self._pace = Pace(port)
-        self._pace.next_request()
+        self.pace = Pace(port)
+        self.pace.next_request()
         self._transport: asyncio.Transport
         self._parser = HttpRequestParser(self)
         self._phase = Phase.IDLE
@@ -59,8 +60,7 @@ class HttpConnection(asyncio.Protocol):
         self._unparsed = b""
         self._parsing = self._reading_paused = self._client_done = self._lingering = False
         self._lingered_bytes = self._buffered_bytes = self._held_bytes = 0
-        self._received = 0  # requests, in one read
-        self._accepted: Head | None = None  # of the last one, if it was
+        self._accepted: Head | None = None  # of the last request, if it was
         self._continue_due = False
         self._message = Message()
 
@@ -74,7 +74,7 @@ class HttpConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         head_end = 0
-        if self._phase is Phase.IDLE and not self._calls and self._pace.write_due == inf:
+        if self._phase is Phase.IDLE and not self._calls and self.pace.write_due == inf:
             head_end = data.find(b"\r\n\r\n") + 4
             head = self.port.heads.get(data[:head_end])
             if head is not None and len(data) - head_end == head.body_bytes:
@@ -87,9 +87,9 @@ class HttpConnection(asyncio.Protocol):
         elif self._reading_paused:
             self._unparsed += data  # what was on its way when reading stopped: one read at most
         else:
-            self._received = 0
+            self._accepted = None
             self._feed(data)
-            if self._received == 1 and self._phase is Phase.IDLE:
+            if self._phase is Phase.IDLE:
                 self.port.remember(data, head_end, self._accepted)
 
     def eof_received(self) -> bool:
@@ -108,11 +108,11 @@ class HttpConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._hold_buffered(self._transport.get_write_buffer_size())
-        self._pace.write(unsent_bytes(self._transport))
+        self.pace.write(unsent_bytes(self._transport))
 
     def resume_writing(self) -> None:
         self._hold_buffered(0)
-        self._pace.write_due = inf
+        self.pace.write_due = inf
         self._write_answers()
 
     def _hold_buffered(self, buffered_bytes: int) -> None:
@@ -127,7 +127,7 @@ class HttpConnection(asyncio.Protocol):
         self._message = Message()
         self._continue_due = False
         self._phase = Phase.HEAD
-        self._pace.head()
+        self.pace.head()
 
     def on_url(self, piece: bytes) -> None:
         self._message.add_target(piece)
@@ -140,7 +140,7 @@ class HttpConnection(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         self._phase = Phase.BODY
-        self._pace.body()
+        self.pace.body()
         version, message = self._parser.get_http_version(), self._message
         headers, keep_alive = message.headers, keeps_alive(self._parser, message.headers)
         message.call = call = self._make_call(http_10=version == "1.0", keep_alive=keep_alive)
@@ -166,7 +166,7 @@ class HttpConnection(asyncio.Protocol):
     def on_body(self, piece: bytes) -> None:
         self.port.held_bytes += len(piece)
         self._message.add_body(piece)
-        self._pace.body(self._message.body_bytes)
+        self.pace.body(self._message.body_bytes)
         if self.port.held_bytes > limits.HELD_BYTES_MAX:
             raise bodies_too_large()
 
@@ -183,14 +183,13 @@ class HttpConnection(asyncio.Protocol):
         call.body = bytes(message.body)
         self.port.held_bytes -= message.body_bytes - len(call.body)  # a refused one is not kept
         self._message = Message()
-        self._received += 1
         self._accepted = call.head if refusal is None else None
         self._start(call, refusal)
 
     def _start(self, call: Call, refusal: GnomonError | Refused | None = None) -> None:
         """Have a request answered that is there in full."""
         self._phase = Phase.IDLE if call.keep_alive else Phase.ENDED
-        self._pace.due = inf
+        self.pace.due = inf
         self._held_bytes += len(call.body)
         self._calls.append(call)
         self.port.calls += 1
@@ -239,7 +238,7 @@ class HttpConnection(asyncio.Protocol):
         return self._phase is not Phase.ENDED and (
             len(self._calls) >= limits.PIPELINED_REQUESTS_MAX
             or self._held_bytes > limits.CONNECTION_HELD_BYTES_MAX
-            or self._pace.write_due < inf
+            or self.pace.write_due < inf
         )
 
     def _parse(self, piece: bytes) -> None:
@@ -274,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
             reason = Internal(INTERNAL)
         call.keep_alive = False
         self._phase = Phase.ENDED
-        self._pace.due = inf
+        self.pace.due = inf
         self._lingering = linger
         self._calls.append(call)
         self.port.calls += 1
@@ -303,16 +302,24 @@ class HttpConnection(asyncio.Protocol):
 
     def closes_after(self, call: Call) -> bool:
         """Say whether no further request is taken after this one's answer."""
-        last = self._calls[-1] is call and self._phase is Phase.IDLE
-        return last and (self.port.draining or self._client_done)
+        is_ending = self.port.draining or self._client_done
+        return is_ending and self._calls[-1] is call and self._phase is Phase.IDLE
 
     def answered(self, call: Call, answer: bytes) -> None:
         """Write the answer when it is its turn."""
         self.port.calls -= 1
-        self._hold(len(answer) - len(call.body))
-        call.body = b""
-        call.answer_bytes = answer
-        self._write_answers()
+        self._hold(-len(call.body))
+        call.body, call.answer_bytes = b"", answer
+        is_alone = call.keep_alive and len(self._calls) == 1 and self._phase is Phase.IDLE
+        if is_alone and not (
+            self._reading_paused or self._client_done or self.pace.write_due < inf
+        ):
+            self._calls.clear()  # by far the most: nothing else is under way
+            self._transport.write(answer)
+            self.pace.next_request()
+        else:
+            self._hold(len(answer))
+            self._write_answers()
 
     def _hold(self, more_bytes: int) -> None:
         self._held_bytes += more_bytes
@@ -320,13 +327,10 @@ class HttpConnection(asyncio.Protocol):
 
     def _write_answers(self) -> None:
         calls = self._calls
-        while calls and self._pace.write_due == inf:
-            call = calls[0]
-            if call.answer_bytes is None:
-                break
-            calls.popleft()
-            self._hold(-len(call.answer_bytes))
-            self._transport.write(call.answer_bytes)
+        while calls and self.pace.write_due == inf and (answer := calls[0].answer_bytes):
+            call = calls.popleft()
+            self._hold(-len(answer))
+            self._transport.write(answer)
             if not call.keep_alive:
                 self._close()
                 return
@@ -334,7 +338,7 @@ class HttpConnection(asyncio.Protocol):
             self._close()
             return
         if not calls and self._phase is Phase.IDLE:
-            self._pace.next_request()
+            self.pace.next_request()
         self._write_continue()
         if self._reading_paused and not self._parsing and not self._has_to_wait():
             self._reading_paused = False
@@ -358,7 +362,7 @@ class HttpConnection(asyncio.Protocol):
         self._phase = Phase.ENDED
         self._forget_calls()
         lingers = self._lingering and not self._client_done and self._transport.can_write_eof()
-        self._pace.end(linger=lingers)
+        self.pace.end(linger=lingers)
         if not lingers:
             self._transport.close()
             return
@@ -369,18 +373,14 @@ class HttpConnection(asyncio.Protocol):
             self._unparsed = b""
             self._transport.resume_reading()
 
-    def is_late(self, now: float) -> bool:
-        """Say whether `expire` is due."""
-        return self._pace.is_over(now)
-
     def expire(self) -> None:
         """End what has taken too long."""
-        if self._pace.is_taken(unsent_bytes(self._transport)):
+        if self.pace.is_taken(unsent_bytes(self._transport)):
             return  # slow, but taking its answer
-        if self._pace.write_due < inf or self._phase is Phase.ENDED:
+        if self.pace.write_due < inf or self._phase is Phase.ENDED:
             self.abort()
         elif self._reading_paused:
-            self._pace.head()  # not the client's fault
+            self.pace.head()  # not the client's fault
         elif self._phase is Phase.IDLE:
             self._transport.close()
         else:

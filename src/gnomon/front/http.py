@@ -88,6 +88,6 @@ class HttpServer:
         port.now = self._loop.time()
         port.date_line = f"Date: {formatdate(usegmt=True)}\r\n".encode()
         for connection in list(port.connections):
-            if connection.is_late(port.now):
+            if connection.pace.is_over(port.now):
                 connection.expire()
         self._sweeper = self._loop.call_later(port.timers.sweep_s, self._sweep)

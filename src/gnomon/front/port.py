@@ -11,11 +11,19 @@ from gnomon.front.calls import Handler, Head, RequestIds
 from gnomon.front.framing import is_repeatable
 
 
+class Paced(Protocol):
+    """What is to happen by a certain time."""
+
+    def is_over(self, now: float) -> bool:
+        """Say whether it is late."""
+
+
 class Connected(Protocol):
     """One connection, as its port sees it."""
 
-    def is_late(self, now: float) -> bool:
-        """Say whether `expire` is due."""
+    @property
+    def pace(self) -> Paced:
+        """Say when `expire` is due."""
 
     def expire(self) -> None:
         """End what has taken too long."""
@@ -79,11 +87,11 @@ class Port:
         """Keep a head that was accepted, if it and its body are all that came at once.
 
         Args:
-            data: What the parser took for exactly one request.
-            head_end: Behind its first empty line; 0 if the request began before `data`. It ends
-                with `data`: where the body is as long as what is left, this is where the head
-                ended, wherever else in `data` an empty line may stand.
-            head: What was accepted; None if it was refused.
+            data: What the parser took for one or several requests, the last of which ends here.
+            head_end: Behind its first empty line; 0 if a request began before `data`. Where the
+                body of the last request is as long as what is left, there is one request and this
+                is where its head ended, wherever else in `data` an empty line may stand.
+            head: Of the last request, if it was accepted.
         """
         if head is None or not head_end or len(data) != head_end + head.body_bytes:
             return
