@@ -401,6 +401,7 @@ from gnomon.testing import ListLog
 from tests.front.conftest import FrontServer
 from tests.front.models import challenger, champion, route
 from tests.waiting import until
+from tests.waiting import until
 
 with tempfile.TemporaryDirectory() as name:
     server = FrontServer(Path(name), ListLog())
