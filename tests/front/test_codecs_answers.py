@@ -21,6 +21,7 @@ from gnomon.front.codecs.wanted import Format
 from tests.front.arrow import FILE, STREAM, body_of, ok
 from tests.front.conftest import FrontServer
 from tests.front.models import challenger, champion, route, spec
+from tests.waiting import until
 
 ROWS = [[0.1, -0.0], [2.5, 1e-45]]
 TENSORS = json.dumps({"x": ROWS}).encode()
