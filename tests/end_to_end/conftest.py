@@ -45,9 +45,12 @@ class Server:
     facts: dict = field(default_factory=dict)
 
     def start(self) -> None:
+        # At ports of its own, which it keeps: those that are usual may be taken by another test
+        # while this server is down.
+        ports = () if self.process else ("--control-port", "0", "--front-port", "0")
         with (self.home / "output.log").open("ab") as output:
             self.process = subprocess.Popen(
-                [sys.executable, *self._program(), "serve", *self.options],
+                [sys.executable, *self._program(), "serve", *ports, *self.options],
                 env={**os.environ, "GNOMON_HOME": str(self.home)},
                 stdout=output,
                 stderr=output,
