@@ -159,7 +159,7 @@ def test_what_was_answered_is_in_the_log_whatever_is_killed(server, pipeline):
     # When fronts, the flusher and the control plane are killed at moments of no meaning
     for victim in choose.sample(["front-0", "front-1", "flusher", "control", "front-0"], 5):
         before = len(answered)
-        until(lambda count=before: len(answered) > count + choose.randrange(5, 200), within_s=30)
+        until(lambda count=before: len(answered) > count + choose.randrange(400, 600), within_s=30)
         pid = server.pids()[victim]
         kills.append(time.monotonic())
         os.kill(pid, signal.SIGKILL)

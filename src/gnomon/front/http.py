@@ -28,6 +28,7 @@ class HttpServer:
         self._loop = asyncio.get_running_loop()
         self._port = Port(handler=handler, timers=timers or HttpTimers(), now=self._loop.time())
         self._listener: asyncio.Server | Acceptor | None = None
+        self._socket: socket.socket | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     @property
@@ -46,6 +47,7 @@ class HttpServer:
             share: With which other fronts that listen at it; None: with none.
         """
         self._sweep()
+        self._socket = listener
         if share is None:
             self._listener = await self._loop.create_server(
                 self._connected, sock=listener, backlog=limits.LISTEN_BACKLOG
@@ -64,13 +66,25 @@ class HttpServer:
         for connection in list(port.connections):
             connection.drain()
         await self._wait_empty(min(timeout_s, port.timers.drain_grace_s))
-        if self._listener is not None:
-            self._listener.close()
+        await self._close_listener()
         if not await self._wait_empty(timeout_s):
             for connection in list(port.connections):
                 connection.abort()
         if self._sweeper is not None:
             self._sweeper.cancel()
+
+    async def _close_listener(self) -> None:
+        """Take no more connections; those that wait to be taken would be reset, so they are."""
+        if self._listener is None or self._socket is None:
+            return
+        begun = []
+        with contextlib.suppress(OSError):  # nobody waits any more
+            for _ in range(limits.LISTEN_BACKLOG):
+                connection, _ = self._socket.accept()
+                connection.setblocking(False)
+                begun.append(self._loop.connect_accepted_socket(self._connected, connection))
+        self._listener.close()
+        await asyncio.gather(*begun, return_exceptions=True)
 
     async def _wait_empty(self, timeout_s: float) -> bool:
         """Wait until there is no connection; false if that takes longer."""
