@@ -14,6 +14,7 @@ from gnomon.core.inference import Status
 from gnomon.front.calls import Call, Head, run
 from gnomon.front.exchange import Exchange
 from gnomon.front.port import HttpTimers, Port
+from gnomon.front.service import Service
 from gnomon.front.tallies import Tally
 from gnomon.front.terms import Terms
 from gnomon.testing import FakeChannel, ListLog
@@ -51,7 +52,7 @@ class Desk:
 
     async def _make(self, deployed) -> Exchange:
         hosts = {model.host: self.channels[model.label] for model in deployed.models()}
-        return Exchange(deployed, channels=hosts, tallies=self.tallies, log=self.log)
+        return Exchange(Service(deployed, channels=hosts, tallies=self.tallies, log=self.log))
 
     def within(self, work):
         return self.loop.run_until_complete(work)

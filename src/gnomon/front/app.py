@@ -24,7 +24,7 @@ from gnomon.front.control import FrontLog, OrderServer
 from gnomon.front.exchange import Exchange
 from gnomon.front.http import HttpServer, HttpTimers
 from gnomon.front.routes import Router
-from gnomon.front.service import CHAMPION
+from gnomon.front.service import CHAMPION, Service
 from gnomon.front.tallies import Tally
 
 _LOG = logging.getLogger("gnomon.front")
@@ -187,7 +187,7 @@ class Front:
         used = tuple(channels[model.host] for model in route.models())
         if old is not None and old.route == route and old.service.channels == used:
             return old
-        return Exchange(route, channels=channels, tallies=tallies, log=self._log)
+        return Exchange(Service(route, channels=channels, tallies=tallies, log=self._log))
 
     def _sweep(self) -> None:
         now = self._loop.time()

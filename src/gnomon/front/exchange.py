@@ -6,14 +6,14 @@ they raise is logged and counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import chain
 from typing import Any
 
 import orjson
 
 from gnomon.core.errors import GnomonError, InputMismatch, Overloaded
-from gnomon.core.inference import InferenceLog, Status
+from gnomon.core.inference import Status
 from gnomon.core.routing import Route
 from gnomon.core.sampling import is_sampled
 from gnomon.core.tensors import Array
@@ -24,8 +24,7 @@ from gnomon.front.codecs.columns import JsonColumns
 from gnomon.front.feeding import Plan
 from gnomon.front.group import Group, Inputs
 from gnomon.front.refusals import Refusals
-from gnomon.front.service import CHAMPION, Channel, Service
-from gnomon.front.tallies import Tally
+from gnomon.front.service import CHAMPION, Service
 from gnomon.front.terms import Terms
 
 
@@ -35,19 +34,12 @@ class Exchange:
     Those that come within one turn of the loop and ask for the same become one group.
 
     Args:
-        channels: By the name of the model's host.
-        tallies: By label; they outlive a change of route.
+        service: The route, and everything by it.
     """
 
-    def __init__(
-        self,
-        route: Route,
-        *,
-        channels: Mapping[str, Channel],
-        tallies: Mapping[str, Tally],
-        log: InferenceLog,
-    ) -> None:
-        self.service = Service(route, channels=channels, tallies=tallies, log=log)
+    def __init__(self, service: Service) -> None:
+        self.service = service
+        route = service.route
         self._everyone = (1 << len(route.challengers)) - 1
         self._all_sampled = all(rate >= 1 for rate in route.sampling)
         self._arrived: dict[tuple[int, int, int], _Arrivals] = {}
