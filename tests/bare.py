@@ -21,10 +21,12 @@ PROGRAM = Path(__file__).with_name("supervisor") / "bare_supervisor.py"
 
 
 @contextlib.contextmanager
-def supervisor(directory: Path, *, probe_timeout_s: float = 3.0) -> Iterator[subprocess.Popen]:
+def supervisor(
+    directory: Path, *options: str, probe_timeout_s: float = 3.0
+) -> Iterator[subprocess.Popen]:
     """Run a supervisor whose sockets are in `directory`/run, as a program of its own."""
     process = subprocess.Popen(
-        [sys.executable, str(PROGRAM), str(directory), str(probe_timeout_s)],
+        [sys.executable, str(PROGRAM), str(directory), str(probe_timeout_s), *options],
         stdout=subprocess.PIPE,
         cwd=Path(__file__).parents[1],
     )
@@ -46,7 +48,8 @@ def front(run_directory: Path, orders: Path) -> Iterator[str]:
     listener.bind(("127.0.0.1", 0))
     listener.setblocking(False)
     port = listener.getsockname()[1]
-    loop = asyncio.new_event_loop()
+    runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+    loop = runner.get_loop()
     ready, over = threading.Event(), asyncio.Event()
 
     async def serve() -> None:
@@ -61,10 +64,13 @@ def front(run_directory: Path, orders: Path) -> Iterator[str]:
         await over.wait()
         await made.stop(timeout_s=1.0)
 
-    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    def run() -> None:
+        with runner:  # which ends the conversations that are left
+            runner.run(serve())
+
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     assert ready.wait(10)
     yield f"http://127.0.0.1:{port}"
     loop.call_soon_threadsafe(over.set)
     thread.join(10)
-    loop.close()

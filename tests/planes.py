@@ -7,14 +7,17 @@ from pathlib import Path
 from gnomon.control.plane import ControlPlane
 from gnomon.core.access import Caller, Right, token_hash
 from gnomon.core.model import ModelVersion
-from gnomon.core.pipeline import Definition, ModelRef, Step
+from gnomon.core.pipeline import Definition
+from gnomon.core.steps import ModelRef, ModelStep
 from gnomon.testing import FakeBackend
 
 TOKEN = "gno_of-the-owner"
 FRONT_URL = "http://127.0.0.1:8081"
 
 
-def open_plane(home: Path, backend: FakeBackend, *, token: str = TOKEN) -> ControlPlane:
+def open_plane(
+    home: Path, backend: FakeBackend, *, token: str = TOKEN, allow_python_models: bool = False
+) -> ControlPlane:
     """Open a control plane whose reconciler does not run yet."""
     return ControlPlane.open(
         database=home / "metadata.sqlite",
@@ -23,6 +26,7 @@ def open_plane(home: Path, backend: FakeBackend, *, token: str = TOKEN) -> Contr
         backend=backend,
         token_hash=token_hash(token),
         front_url=FRONT_URL,
+        allow_python_models=allow_python_models,
     )
 
 
@@ -60,5 +64,5 @@ def ref(version: ModelVersion) -> ModelRef:
 def shadow(champion: ModelVersion, *challengers: ModelVersion) -> Definition:
     """Return the definition of one step."""
     return Definition(
-        steps=(Step(champion=ref(champion), challengers=tuple(map(ref, challengers))),)
+        steps=(ModelStep(champion=ref(champion), challengers=tuple(map(ref, challengers))),)
     )

@@ -5,8 +5,15 @@ import json
 import pytest
 
 import gnomon
-from gnomon.core.pipeline import ModelRef
-from gnomon.core.resources import Resources, check_document, resources_of, without_effect
+from gnomon.core.errors import Invalid
+from gnomon.core.resources import (
+    Resources,
+    check_document,
+    replicas_of,
+    resources_of,
+    without_effect,
+)
+from gnomon.core.steps import ModelRef
 from gnomon.deployment_config import DeploymentConfigBuilder
 
 MODEL = ModelRef(version_id=7, name="fraud", ordinal=1, uuid="u", sha256="0" * 64)
@@ -34,6 +41,18 @@ def test_cpus_and_memory_are_what_a_host_gets():
     assert config["engine"]["replicas"] == 1
 
 
+def test_replicas_are_how_many_hosts_a_champion_gets():
+    builder = DeploymentConfigBuilder().replica_count(3)
+    assert replicas_of(builder.build()) == 3
+    assert without_effect(builder.build(), [MODEL]) == []
+    scaled = builder.replica_autoscale_min_max(maximum=5, minimum=5).build()
+    assert replicas_of(scaled) == 5
+    assert without_effect(scaled, [MODEL]) == ["engine.replicas = 3", "engine.autoscale.type = cpu"]
+    assert replicas_of(DeploymentConfigBuilder().replica_autoscale_min_max(4).build()) == 1
+    with pytest.raises(Invalid, match="replicas must be a whole number, from 0 to 8: each is a"):
+        check_document(DeploymentConfigBuilder().replica_count(9).build())
+
+
 def test_one_model_can_have_more_than_the_others():
     builder = DeploymentConfigBuilder().cpus(1).memory("1Gi")
     config = builder.sidekick_cpus(Uploaded(), 4).sidekick_memory(Uploaded(), "3Gi").build()
@@ -45,9 +64,11 @@ def test_one_model_can_have_more_than_the_others():
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        (("replica_count", 3), ["engine.replicas = 3"]),
-        (("replica_autoscale_min_max", 4, 2), ["engine.autoscale.replica_min = 2",
-                                               "engine.autoscale.replica_max = 4",
+        (("replica_count", 0), ["engine.replicas = 0"]),
+        (("replica_autoscale_min_max", 4, 2), ["engine.autoscale.replica_max = 4",
+                                               "engine.autoscale.type = cpu"]),
+        (("replica_autoscale_min_max", 4), ["engine.autoscale.replica_min = 0",
+                                            "engine.autoscale.replica_max = 4",
                                                "engine.autoscale.type = cpu"]),
         (("autoscale_cpu_utilization", 75), ["engine.autoscale.cpu_utilization = 75"]),
         (("scale_up_queue_depth", 5), ["engine.autoscale.scale_up_queue_depth = 5",

@@ -135,6 +135,10 @@ def _throughput(samples: Samples) -> list[Goal]:
     for name, target in (("gnomon-async", 0.6), ("gnomon-joined", 0.5)):
         values = ratios(samples.of(name, 64), ours, _rps)
         found.append(Goal(f"req/s, {name} / champion alone, 64", target, True, values))
+    unlogged = ratios(ours, samples.of("gnomon-unlogged", 64), _rps)
+    found.append(Goal("req/s, log on / log off, champion alone, 64", 0.9, True, unlogged))
+    lags_ms = tuple(s.lag_ms for s in ours.values() if s.lag_ms is not None)
+    found.append(Goal("ms, p99.9 of the loop's delay, champion alone, 64", 2, False, lags_ms))
     return found
 
 

@@ -39,6 +39,7 @@ class Sample:
         errors: By kind; empty when every answer was right.
         counts: What the server counted itself, as differences.
         collector_ms: Its longest collector pause since it was started, as far as it says.
+        lag_ms: 99.9th percentile of how late its event loop was, as far as it says.
     """
 
     server: str
@@ -57,6 +58,7 @@ class Sample:
     example: str = ""
     counts: dict[str, int] = field(default_factory=dict)
     collector_ms: float | None = None
+    lag_ms: float | None = None
 
     @property
     def failed(self) -> int:
@@ -190,6 +192,7 @@ def _sample(
         example=seen.example,
         counts=difference(counts, running.counts()),
         collector_ms=running.collector_ms(),
+        lag_ms=running.lag_ms(),
     )
 
 

@@ -30,12 +30,14 @@ class Gnomon:
     Attributes:
         mode: None: no challengers.
         fronts: How many processes answer.
+        log_level: See `pipeline.configure_log`.
     """
 
     name: str
     about: str
     mode: str | None = None
     fronts: int = 1
+    log_level: str = "async"
     family: str = "gnomon"
 
     def prepare(self, machine: Machine) -> None:
@@ -63,6 +65,7 @@ class Gnomon:
                 settle=lambda: _settle(home),
                 counts=lambda: _counts(home),
                 collector_ms=lambda: _collector_ms(home),
+                lag_ms=lambda: _lag_ms(home),
             )
 
     def _deploy(self, client: gnomon.Client, work: Work) -> Any:
@@ -73,11 +76,12 @@ class Gnomon:
         else:
             challengers = [client.upload_model(n, path) for n, path in work.challengers.items()]
             pipeline.add_shadow_deploy(champion, challengers, mode=self.mode)
-        return pipeline.deploy()
+        return pipeline.configure_log(level=self.log_level).deploy()
 
 
 SERVERS = [
     Gnomon("gnomon", "champion alone, log on"),
+    Gnomon("gnomon-unlogged", "champion alone, log off", log_level="off"),
     Gnomon("gnomon-async", "2 challengers, async, log on", "async"),
     Gnomon("gnomon-joined", "2 challengers, joined, log on", "joined"),
 ]
@@ -136,6 +140,12 @@ def _collector_ms(home: Home) -> float | None:
     """Return the longest pause of a front's collector; None if none says."""
     told = [stats["gc"]["longest_ms"] for stats in _stats(home) if "gc" in stats]
     return max(told, default=None)
+
+
+def _lag_ms(home: Home) -> float | None:
+    """Return the greatest p99.9 of the delay of a front's loop; None if none says."""
+    told = [stats["loop"]["p999_ms"] for stats in _stats(home)]
+    return max((ms for ms in told if ms is not None), default=None)
 
 
 def _settle(home: Home) -> None:

@@ -69,6 +69,7 @@ class Running:
         settle: Waits until work that goes on after the answers is done.
         counts: What the server itself counts; only differences are used.
         collector_ms: Its longest collector pause so far; None: it does not say.
+        lag_ms: 99.9th percentile of how late its event loop was lately; None: it does not say.
     """
 
     address: Address
@@ -76,6 +77,7 @@ class Running:
     settle: Callable[[], None] = lambda: None
     counts: Callable[[], Mapping[str, int]] = dict
     collector_ms: Callable[[], float | None] = lambda: None
+    lag_ms: Callable[[], float | None] = lambda: None
 
 
 class Server(Protocol):

@@ -1,7 +1,8 @@
-"""Swap versions under load, then go on for long: python -m bench.soak [--help].
+"""Swap versions under load, go on for long, then kill and lock: python -m bench.soak [--help].
 
 Version n of the model multiplies by n, so every answer tells whether it belongs to the version that
-it names.
+it names. What is killed, and what the log must hold afterwards, is in `killing.py`. A part of which
+there is to be nothing (--swaps 0) is left out.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.isolation.__main__ import positive
 from bench.isolation.serving import Serving, serving
 from bench.report import Figure, show
 from bench.servers import tree
-from bench.soak.usage import Usage, slope
+from bench.soak import killing
+from bench.soak.usage import Usage, growth
 from gnomon.front.client import FrontClient
 from tests import hostile_models
 from tests.end_to_end.callers import Answer, Callers, first_output
@@ -79,8 +80,13 @@ def arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=positive, default=10.0, help="after the swaps (10)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="after the swaps (10)")
     parser.add_argument("--swaps", type=int, default=50, help="of the version, under load (50)")
+    parser.add_argument("--kills", type=int, default=100, help="of processes, under load (100)")
+    parser.add_argument("--seed", type=int, default=0, help="of who is killed when (0)")
+    parser.add_argument(
+        "--locked-s", type=float, default=30.0, help="that the metadata is locked (30)"
+    )
     parser.add_argument("--output", type=Path, default=OUTPUT, help=str(OUTPUT))
     return parser.parse_args(given)
 
@@ -104,6 +110,7 @@ def soak(
     versions: Versions, callers: Callable[..., Callers], server: Serving, seconds: float
 ) -> list[Figure]:
     """Go on for long, with a redeploy, a deploy and an undeploy every 20 s."""
+    versions.deploy(0)
     usages: list[Usage] = []
     end = time.monotonic() + seconds
     change_at, number = time.monotonic() + CHANGE_EVERY_S, 0
@@ -119,20 +126,27 @@ def soak(
                     versions.deploy(number, name="passing").undeploy()
                 change_at += CHANGE_EVERY_S
     settled = [usage for usage in usages if usage.at >= usages[0].at + SETTLED_AFTER_S] or usages
+    first, last = settled[0], settled[-1]
     name = f"{seconds / 60:g} minutes"
-    print(f"{name}, {heard.answers:,} answers, first {usages[0]}, last {usages[-1]}", flush=True)
+    print(f"{name}, {heard.answers:,} answers; at first {usages[0]}; at last {last}", flush=True)
     return [
         Figure(f"{name}: failed requests", "", 0, [heard.failures.total()]),
         Figure(f"{name}: wrong answers", "", 0, [len(heard.wrong)]),
         Figure(f"{name}: entries that the log dropped", "", 0, [_dropped(server) - dropped]),
-        Figure(
-            f"{name}: RSS a minute, after two", "MB", RSS_MB_A_MINUTE,
-            [slope([(usage.at / 60, usage.rss_mb) for usage in settled])],
+        *(
+            Figure(f"{name}: RSS a minute, {process}", "MB", RSS_MB_A_MINUTE, [grown])
+            for process, grown in growth(settled, _names(server)).items()
         ),
-        Figure(f"{name}: more descriptors", "", 5, [usages[-1].files - settled[0].files]),
-        Figure(f"{name}: more threads", "", 2, [usages[-1].threads - settled[0].threads]),
-        Figure(f"{name}: more processes", "", 0, [usages[-1].processes - settled[0].processes]),
-    ]  # fmt: skip
+        Figure(f"{name}: more descriptors", "", 5, [last.files - first.files]),
+        Figure(f"{name}: more threads", "", 2, [last.threads - first.threads]),
+        Figure(f"{name}: more processes", "", 0, [last.processes - first.processes]),
+    ]
+
+
+def _names(server: Serving) -> dict[int, str]:
+    """Return how the processes of a server are called, but for hosts, which come and go."""
+    view = server.client._session.transport.call("GET", "/v1/server").json()
+    return {view["pid"]: "supervisor", **{p["pid"]: p["name"] for p in view["processes"]}}
 
 
 def _dropped(server: Serving) -> int:
@@ -153,13 +167,18 @@ def main() -> int:
             versions = Versions(server, scratch)
             versions.upload(10)
             url = versions.deploy(0).url()
+            figures: list[Figure] = []
 
             def callers(**more: float) -> Callers:
                 token = server.client.auth.auth_header()["Authorization"].split()[1]
                 return Callers(url, token, BODIES, versions.is_right, threads=THREADS, **more)
 
-            figures = swap(versions, callers, told.swaps)
-            figures += soak(versions, callers, server, told.minutes * 60)
+            if told.swaps:
+                figures += swap(versions, callers, told.swaps)
+            if told.minutes:
+                figures += soak(versions, callers, server, told.minutes * 60)
+        if told.kills or told.locked_s:
+            figures += killing.measure(scratch, told.kills, told.locked_s, told.seed)
     return show(figures, told.output)
 
 

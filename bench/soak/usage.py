@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,27 +19,36 @@ class Usage:
 
     Attributes:
         at: Seconds, monotonic clock.
-        rss_mb: Of all processes.
+        rss_mb: Of each process, by its pid.
         files: Open descriptors.
     """
 
     at: float
-    rss_mb: float
+    rss_mb: Mapping[int, float]
     files: int
     threads: int
-    processes: int
 
     @classmethod
     def now(cls) -> Usage:
         """Look."""
+        rss_mb: dict[int, float] = {}
         files = threads = 0
-        family = tree.tree()
-        for process in family:
+        for process in tree.tree():
             with contextlib.suppress(psutil.Error):
+                rss_mb[process.pid] = process.memory_info().rss / 1e6
                 files += process.num_fds()
                 threads += process.num_threads()
-        rss_mb, _ = tree.memory_mb()
-        return cls(time.monotonic(), rss_mb, files, threads, len(family))
+        return cls(time.monotonic(), rss_mb, files, threads)
+
+    @property
+    def processes(self) -> int:
+        """How many there are."""
+        return len(self.rss_mb)
+
+    def __str__(self) -> str:
+        megabytes = sum(self.rss_mb.values())
+        each = f"{self.files} files, {self.threads} threads"
+        return f"{self.processes} processes, {megabytes:.0f} MB, {each}"
 
 
 def slope(points: Sequence[tuple[float, float]]) -> float:
@@ -48,3 +57,18 @@ def slope(points: Sequence[tuple[float, float]]) -> float:
         return 0.0
     x, y = np.array(points).T
     return float(np.polyfit(x, y, 1)[0])
+
+
+def growth(usages: Sequence[Usage], names: Mapping[int, str]) -> dict[str, float]:
+    """Return how many MB a minute each process grows that is there all the time, and all together.
+
+    Args:
+        names: Of processes, by pid; one without a name is left out.
+    """
+    found = {
+        name: slope([(usage.at / 60, usage.rss_mb[pid]) for usage in usages])
+        for pid, name in names.items()
+        if all(pid in usage.rss_mb for usage in usages)
+    }
+    together = [(usage.at / 60, sum(usage.rss_mb.values())) for usage in usages]
+    return {**found, "all together": slope(together)}

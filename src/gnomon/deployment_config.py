@@ -5,9 +5,9 @@
     config = DeploymentConfigBuilder().cpus(2).memory("1Gi").build()
     pipeline.deploy(deployment_config=config)
 
-Every model has a process of its own, its host, and hosts share one machine. CPUs and memory are
-kept to, each model's alone; all else is kept with the pipeline version, and `deploy` says that it
-has no effect.
+Every model has a process of its own, its host, and hosts share one machine. CPUs, memory and the
+number of hosts are kept to, each model's alone; all else is kept with the pipeline version, and
+`deploy` says that it has no effect.
 """
 
 from __future__ import annotations
@@ -75,20 +75,27 @@ class DeploymentConfigBuilder:
         """As `memory`, for one model, champion or challenger."""
         return self._limit(self._image(model), "memory", memory_spec)
 
-    # What is kept without effect
-
     def replica_count(self, count: int) -> Self:
-        """Keep how often each model should run; it runs once."""
+        """Give each champion so many hosts, 8 at most: one is what it has anyway.
+
+        Its requests are shared out among them, and one that ends takes nobody else's with it. A
+        challenger has one host.
+        """
         if count < 0:
             raise RuntimeError("Replica count must be 0 or more.")
         return self._keep("replicas", count)
 
     def replica_autoscale_min_max(self, maximum: int, minimum: int = 0) -> Self:
-        """Keep bounds for the number of replicas."""
+        """Give each champion `minimum` hosts, at least one; the maximum is kept without effect.
+
+        Nothing is scaled: of this and `replica_count` the larger number counts.
+        """
         if minimum > maximum:
             raise RuntimeError("Minimum must be less than or equal to maximum.")
         self._autoscale().update({"replica_min": minimum, "replica_max": maximum, "type": "cpu"})
         return self
+
+    # What is kept without effect
 
     def autoscale_cpu_utilization(self, cpu_utilization_percentage: int) -> Self:
         """Keep the utilization at which replicas should be added."""

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Framework(StrEnum):
-    """What wrote a model. gnomon serves ONNX; the other names are refused with what to do."""
+    """What wrote a model. gnomon serves ONNX and Python; others are refused with what to do."""
 
     ONNX = "onnx"
     TENSORFLOW = "tensorflow"

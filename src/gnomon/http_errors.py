@@ -25,6 +25,7 @@ STATUS: dict[type[GnomonError], int] = {
     errors.NotDeployed: 404,
     errors.Overloaded: 429,
     errors.HostUnavailable: 503,
+    errors.NotLogged: 507,
     errors.InferenceTimeout: 504,
     errors.DeploymentError: 409,
     errors.WaitExpired: 409,
@@ -41,6 +42,7 @@ HEADERS: dict[type[GnomonError], dict[str, str]] = {
     errors.Unauthenticated: {"WWW-Authenticate": "Bearer"},
     errors.Overloaded: _RETRY,
     errors.HostUnavailable: _RETRY,
+    errors.NotLogged: _RETRY,
     errors.ServerBusy: _RETRY,
 }
 

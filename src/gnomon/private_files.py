@@ -1,4 +1,4 @@
-"""Files that only their owner may read, replaced as a whole."""
+"""Files that only their owner may read, replaced as a whole; files that must be on the disk."""
 
 from __future__ import annotations
 
@@ -22,3 +22,16 @@ def write_private(path: Path, content: bytes) -> None:
     except OSError:
         fresh.unlink(missing_ok=True)
         raise
+
+
+def sync(path: Path) -> None:
+    """Have a file, or the names in a directory, on the disk.
+
+    Raises:
+        OSError: It may not be.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -42,6 +42,18 @@ def fronts() -> int:
     return int(named)
 
 
+def allow_python_models() -> bool:
+    """Return $GNOMON_ALLOW_PYTHON_MODELS, 1 or 0: whether Python models are run; 0 without it.
+
+    Raises:
+        Invalid: It is neither.
+    """
+    named = os.environ.get("GNOMON_ALLOW_PYTHON_MODELS") or "0"
+    if named not in ("0", "1"):
+        raise Invalid(f"GNOMON_ALLOW_PYTHON_MODELS is {named[:40]!r}; 1 or 0 was expected.")
+    return named == "1"
+
+
 def log_days() -> float:
     """Return $GNOMON_LOG_DAYS: how long inferences are kept; 30 without it.
 
@@ -154,6 +166,10 @@ class Home:
     def connections_file(self) -> Path:
         """Return where several fronts tell each other how many connections they have."""
         return self.run / "connections"
+
+    def counts_file(self, index: int) -> Path:
+        """Return where what front `index` counts outlives it."""
+        return self.run / f"front-{index}.counts"
 
     def write_ahead(self, index: int) -> Path:
         """Return the write-ahead of front `index`."""

@@ -23,7 +23,7 @@ from gnomon.core.errors import (
     Overloaded,
     ServerUnreachable,
 )
-from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status
+from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status, Told
 from gnomon.core.model import Signature
 from gnomon.core.routing import RoutingTable, ServedModel
 from gnomon.core.stats import FrontStats
@@ -140,16 +140,38 @@ class ListLog:
     Attributes:
         entries: Everything appended, in order.
         commits: How often a commit was asked for.
+        holding: Set it to True to have those who wait for a commit wait for `settle`.
+        is_full: Set it to True to have everything dropped.
+        trouble: Set it to say that nothing can be written at present.
     """
 
     def __init__(self) -> None:
         self.entries: list[InferenceEntry | ObservationEntry] = []
         self.commits = 0
+        self.holding = False
+        self.is_full = False
+        self.trouble: str | None = None
+        self._waiting: list[Told] = []
 
-    def append(self, entry: InferenceEntry | ObservationEntry) -> bool:
-        """Take the entry."""
+    def append(self, entry: InferenceEntry | ObservationEntry, told: Told | None = None) -> bool:
+        """Take the entry, and say at once that it is on the disk, or is not if there is trouble."""
+        if self.is_full:
+            return False
         self.entries.append(entry)
+        if told is not None:
+            self._waiting.append(told)
+            if not self.holding:
+                self.settle(is_kept=self.trouble is None)
         return True
+
+    def settle(self, *, is_kept: bool) -> None:
+        """Tell those who wait whether what they wait for is on the disk."""
+        waiting, self._waiting = self._waiting, []
+        for told in waiting:
+            told(is_kept)
+
+    def deliver_by(self, deliver: Callable[[Callable[[], None]], object]) -> None:
+        """Do nothing: who waits is told in the thread that appends, or settles."""
 
     def commit(self, timeout_s: float) -> bool:  # noqa: ARG002
         """Count the call."""
@@ -284,12 +306,12 @@ class FakeBackend:
             self._answer()
             return list(self._hosts.values())
 
-    def probe(self, path: Path, sha256: str) -> ProbeReport:
+    def probe(self, path: Path, sha256: str, declared: Signature | None = None) -> ProbeReport:
         """See `Backend`."""
         self._answer()
         if not path.is_file():
             return ProbeReport(reason="model_load_failed", message="The file is not there.")
-        return self._probed.get(sha256, ProbeReport(signature=SIGNATURE))
+        return self._probed.get(sha256, ProbeReport(signature=declared or SIGNATURE))
 
     def publish(self, table: RoutingTable) -> None:
         """See `Backend`. Like a front, it ignores a table that is older than the one it has."""

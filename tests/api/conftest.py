@@ -165,12 +165,12 @@ def identity(port: int, home: Path) -> ServerIdentity:
 
 
 @contextlib.contextmanager
-def serving(directory: Path) -> Iterator[Api]:
+def serving(directory: Path, *, allow_python_models: bool = False) -> Iterator[Api]:
     """Serve an API whose data is in `directory`."""
     home = directory / "home"
     home.mkdir()
     backend, log = FakeBackend(), FakeLog()
-    plane = open_plane(home, backend)
+    plane = open_plane(home, backend, allow_python_models=allow_python_models)
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     port = listener.getsockname()[1]

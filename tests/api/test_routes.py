@@ -84,6 +84,7 @@ def test_a_model_is_uploaded_found_and_configured(api):
         "size_bytes",
         "file_name",
         "signature",
+        "runtime",
         "tensor_fields",
         "batch_config",
         "input_schema",
@@ -211,6 +212,7 @@ def test_a_pipeline_is_built_deployed_waited_for_and_undeployed(api):
         "url",
         "models",
         "shadow",
+        "log",
         "updated_at",
     }
     assert (view["state"], view["desired"], view["revision"]) == ("running", "running", 1)
@@ -223,6 +225,7 @@ def test_a_pipeline_is_built_deployed_waited_for_and_undeployed(api):
     assert set(view["models"][0]) == {
         "label",
         "role",
+        "step",
         "name",
         "version",
         "sha",
@@ -230,6 +233,7 @@ def test_a_pipeline_is_built_deployed_waited_for_and_undeployed(api):
         "reason",
         "restarts",
         "pid",
+        "hosts",
         "sample",
         "on",
     }

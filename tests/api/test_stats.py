@@ -22,9 +22,17 @@ def pipe(api: Api) -> Api:
     api.deploy("p", shadow(api.upload("champ"), api.upload("rival")))
     deployment = api.settled("p")["id"]
     counted = {deployment: {"champ": CHAMPION, "rival": RIVAL}, 99: {"champ": CHAMPION}}
-    log = {"appended": 17, "dropped": 2, "uncommitted": 3}
+    log = {"appended": 17, "dropped": 2, "uncommitted": 3, "undurable": 4}
+    trouble = "disk full"
     api.backend.stats = [
-        FrontStats(front="front-0", answers=True, requests=9, log=log, models=counted),
+        FrontStats(
+            front="front-0",
+            answers=True,
+            requests=9,
+            log=log,
+            log_trouble=trouble,
+            models=counted,
+        ),
         FrontStats(front="front-1", answers=False),
     ]
     return api
@@ -111,6 +119,8 @@ def test_prometheus_reads_every_counter_and_gauge(pipe):
     assert found["gnomon_log_entries_total"] == {(("front", "front-0"),): 17}
     assert one(found, "gnomon_log_dropped_total", front="front-0") == 2
     assert one(found, "gnomon_log_uncommitted", front="front-0") == 3
+    assert one(found, "gnomon_log_undurable_total", front="front-0") == 4
+    assert found["gnomon_log_trouble"] == {(("front", "front-0"),): 1}
     assert one(found, "gnomon_process_up", process="front-0") == 0
     assert one(found, "gnomon_build_info", version="1.2.3") == 1
     assert not any("99" in dict(labels).values() for labels in found["gnomon_sampled_total"])

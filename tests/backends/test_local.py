@@ -123,7 +123,7 @@ def test_a_front_that_is_away_says_so_in_the_stats(tmp_path, front, backend_over
     counted = {
         "ok": True,
         "requests": 3,
-        "log": {"appended": 3},
+        "log": {"appended": 3, "degraded": "disk full"},
         "models": {"7": {"champ": champion.to_json()}},
     }
     backend = backend_over(
@@ -137,6 +137,7 @@ def test_a_front_that_is_away_says_so_in_the_stats(tmp_path, front, backend_over
             answers=True,
             requests=3,
             log={"appended": 3},
+            log_trouble="disk full",
             models={7: {"champ": champion}},
         ),
         FrontStats(front="b", answers=False),

@@ -1,4 +1,4 @@
-"""`gnomon models`, `pipelines`, `deploy`, `undeploy` and `tags`."""
+"""`gnomon models`, `pipelines`, `deploy`, `undeploy`, `tags` and `workspaces`."""
 
 from __future__ import annotations
 
@@ -97,6 +97,12 @@ def test_a_pipeline_is_deployed_and_undeployed(client, deployed, run):
         (["models", "delete", "lstm", 1], 1, "'fraud'"),
         (["models", "nothing"], 2, "nothing"),
         (["pipelines", "diff", "fraud", 9], 1, "no version '9'"),
+        (["workspaces", "create", "default-workspace"], 1, "There is a workspace"),
+        (["workspaces", "create", "a b"], 1, "'a b'"),
+        (["workspaces", "archive", "default-workspace"], 1, "default-workspace"),
+        (["workspaces", "delete", "x"], 1, "no workspace 'x'"),
+        (["workspaces", "users", "x"], 1, "no workspace 'x'"),
+        (["workspaces", "users", "default-workspace", "--remove", "jo"], 1, "no user 'jo'"),
         (["tags", "remove", "x"], 1, "There is no tag 'x'"),
         (["tags", "add", "x", "--model", "nothing"], 1, "no model 'nothing'"),
         (["tags", "add", "x", "--model", "lstm@9"], 1, "version '9'"),
@@ -127,6 +133,46 @@ def test_tags_are_listed_put_on_and_taken_off(client, deployed, upload, run):
     assert run("tags", "remove", "cards").code == 2
     assert run("tags", "delete", "cards").out == "Deleted the tag 'cards'.\n"
     assert run("tags", "--json").json() == []
+
+
+def test_workspaces_are_listed_made_archived_and_deleted(client, deployed, run):
+    assert run("workspaces", "create", "team").out == "Made the workspace team.\n"
+    assert run("workspaces", "create", "other", "--json").json()["name"] == "other"
+
+    shown = lines(run("workspaces").out)
+    assert shown[0] == ["workspace", "made", "users", "models", "pipelines", "state"]
+    assert [(row[0], row[4:]) for row in shown[1:]] == [
+        ("default-workspace", ["1", "2", "1"]),
+        ("team", ["1", "0", "0"]),
+        ("other", ["1", "0", "0"]),
+    ]
+    assert run("workspaces", "list").out == run("workspaces").out
+
+    assert run("workspaces", "archive", "team").out == "Archived the workspace team.\n"
+    assert lines(run("workspaces").out)[2][-1] == "archived"
+    assert "in use again" in run("workspaces", "unarchive", "team").out
+    assert run("workspaces", "archive", "team", "--json").json()["archived"]
+    assert run("workspaces", "delete", "team").out == (
+        "Deleted the workspace team. Models in it: 0. Pipelines: 0.\n"
+    )
+    assert [w["name"] for w in run("workspaces", "--json").json()] == ["default-workspace", "other"]
+
+
+def test_who_may_use_a_workspace_is_shown_and_changed(client, run):
+    run("workspaces", "create", "team")
+
+    shown = run(
+        *("workspaces", "users", "team", "--add", "jo@example.org", "--add", "mia@example.org"),
+        *("--owner", "mia@example.org"),
+    ).out
+    assert [row[:2] for row in lines(shown)] == [
+        ["user", "role"], ["owner", "owner"], ["jo@example.org", "user"],
+        ["mia@example.org", "owner"],
+    ]  # fmt: skip
+    left = run("workspaces", "users", "team", "--remove", "jo@example.org", "--json").json()
+    assert [(user["name"], user["role"]) for user in left] == [
+        ("owner", "owner"), ("mia@example.org", "owner")
+    ]  # fmt: skip
 
 
 def test_a_name_in_two_workspaces_is_asked_for(client, upload, run):

@@ -31,7 +31,9 @@ def log_of(home: Path, pipeline, size: int) -> Path:
     place = home / "inference-log" / str(pipeline._view["workspace_id"]) / str(pipeline.id()) / "1"
     (place / "_delta_log").mkdir(parents=True)
     (place / "_delta_log" / "0.json").write_text(json.dumps({}))
-    (place / "part.parquet").write_bytes(b"x" * (size - 2))
+    (place / "part.parquet").write_bytes(b"x" * (size - 12))
+    (place.parent / "blobs" / "ab").mkdir(parents=True)
+    (place.parent / "blobs" / "ab" / "abcd").write_bytes(b"x" * 10)
     return place.parent
 
 
@@ -102,10 +104,10 @@ def test_a_file_that_is_being_uploaded_is_not_garbage(api):
     probing, go_on = threading.Event(), threading.Event()
     probe = backend.probe
 
-    def slow(path, sha256):
+    def slow(*asked):
         probing.set()
         assert go_on.wait(10)
-        return probe(path, sha256)
+        return probe(*asked)
 
     backend.probe = slow
     uploading = threading.Thread(target=upload_to, args=(plane, "lstm", b"content"))

@@ -296,7 +296,8 @@ def test_serve_status_and_down_on_a_real_server(tmp_path):
 
 def test_status_says_that_a_pipeline_does_not_run_when_its_champion_is_down(run, server):
     champion = server.pipelines[0]["deployment"]["models"][0]
-    champion.update(state="crash_looping", reason="It died of signal 9.")
+    died = {"state": "crash_looping", "reason": "It died of signal 9."}
+    champion.update(died, hosts=[{**champion["hosts"][0], **died}])
 
     shown = run("status")
 
@@ -306,6 +307,17 @@ def test_status_says_that_a_pipeline_does_not_run_when_its_champion_is_down(run,
     assert (view["status"], view["models"][0]["state"]) == ("Error", "crash_looping")
     champion.update(state="gone", reason=None)
     assert "pipeline cc-shadow: starting" in run("status").out
+
+
+def test_status_has_a_line_for_each_host(run, server):
+    champion = server.pipelines[0]["deployment"]["models"][0]
+    [host] = champion["hosts"]
+    champion.update(hosts=[host, {**host, "pid": 4711, "state": "starting"}])
+
+    shown = run("status").out.splitlines()
+    lines = [line.split() for line in shown if line.startswith("  champion")]
+
+    assert [line[3:5] for line in lines] == [["ready", str(host["pid"])], ["starting", "4711"]]
 
 
 def test_a_home_that_is_a_file_is_told_and_no_traceback(run, tmp_path):

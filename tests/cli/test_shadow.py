@@ -129,6 +129,12 @@ def test_one_look_shows_every_model(run, busy):
     assert "\x1b" not in shown.out
 
 
+def test_what_the_log_drops_is_shown(run, busy):
+    busy.front_log = {"log": {"dropped": 3}, "log_trouble": None}
+    shown = run("top", "--once", "--interval", 0.1).out
+    assert "UTC  front-0 12 requests (its log has dropped 3 entries)\n" in shown
+
+
 def test_json_is_one_document_in_which_the_sum_is_right(run, busy):
     document = run("top", "cc-shadow", "--json", "--interval", 0.1).json()
     [view] = document["deployments"]
@@ -138,7 +144,10 @@ def test_json_is_one_document_in_which_the_sum_is_right(run, busy):
     for model in view["models"]:
         assert model["sampled"] == 200 == sum(model[outcome] for outcome in OUTCOMES)
         assert 100 < model["requests_per_s"] <= 1000
-    assert document["fronts"] == [{"front": "front-0", "answers": True, "requests": 12, "log": {}}]
+    [front] = document["fronts"]
+    assert front == {
+        "front": "front-0", "answers": True, "requests": 12, "log": {}, "log_trouble": None
+    }  # fmt: skip
 
 
 def test_a_front_that_counts_anew_has_no_rate(run, busy):

@@ -17,6 +17,7 @@ from gnomon.core.errors import ModelFailed
 from gnomon.core.inference import Observation, Status
 from gnomon.front.batches import Run
 from gnomon.front.channel import SocketChannel
+from gnomon.front.pool import Pool
 from gnomon.front.service import Channel
 from gnomon.testing import FakeChannel
 from tests.front.models import challenger
@@ -33,6 +34,9 @@ class Collector:
 
     def ended(self, tag: int, positions: range, observation: Observation) -> None:
         self.seen += [(tag, observation)] * len(positions)
+
+    def request_ids(self, positions: range) -> list[str]:
+        return [str(position) for position in positions]
 
 
 def run(values: Sequence[float], deadline: float, receiver: Collector, tag: int, requests: int):
@@ -180,7 +184,23 @@ class SocketRig(Rig):
         self._loop.close()
 
 
-@pytest.fixture(params=[FakeRig, SocketRig], ids=["fake", "socket"])
+class PoolRig(SocketRig):
+    """Two hosts, of which one is not there."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        self._absent = self._within(self._open(directory / "absent.sock"))
+        self.channel = Pool(MODEL, [self._absent, self._socket_channel])
+
+    def close(self):
+        async def go() -> None:
+            self._absent.close()
+
+        self._within(go())
+        super().close()
+
+
+@pytest.fixture(params=[FakeRig, SocketRig, PoolRig], ids=["fake", "socket", "pool"])
 def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
     rig = request.param(tmp_path)
     yield rig

@@ -10,7 +10,7 @@ from gnomon.core.deployment import HostSpec, HostStatus
 from gnomon.core.routing import Role, Route, ServedModel
 from gnomon.testing import SIGNATURE
 
-LATE = limits.CHALLENGERS_START_TIMEOUT_S
+LATE = limits.OTHER_HOSTS_START_TIMEOUT_S
 
 
 def model(version_id: int, role: Role, deployment: int = 1) -> ServedModel:

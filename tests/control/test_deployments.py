@@ -8,7 +8,8 @@ import pytest
 
 from gnomon.core import limits
 from gnomon.core.errors import Invalid, InvalidName, LimitReached, NotFound
-from gnomon.core.pipeline import Definition, Step
+from gnomon.core.pipeline import Definition
+from gnomon.core.steps import ModelStep
 from tests.planes import owner, ref, shadow, upload, workspace_of
 
 
@@ -27,7 +28,7 @@ def test_a_definition_is_written_down_with_the_database_s_facts(plane, ask):
     false = replace(ref(model), name="other", ordinal=7, sha256="f" * 64)
 
     # When it is deployed
-    ask(Definition(steps=(Step(champion=false),)))
+    ask(Definition(steps=(ModelStep(champion=false),)))
 
     # Then the version has the true ones
     view = plane.pipelines.get(owner(plane), workspace_of(plane), "pipe")
@@ -49,9 +50,9 @@ def test_a_version_that_is_not_there_is_named(plane, ask, change):
     champion = ref(upload(plane, "champ"))
     unknown = replace(ref(upload(plane, "m")), **change)
     with pytest.raises(NotFound, match="m@1"):
-        ask(Definition(steps=(Step(champion=unknown),)))
+        ask(Definition(steps=(ModelStep(champion=unknown),)))
     with pytest.raises(NotFound, match="m@1"):
-        ask(Definition(steps=(Step(champion=champion, challengers=(unknown,)),)))
+        ask(Definition(steps=(ModelStep(champion=champion, challengers=(unknown,)),)))
 
 
 def test_a_version_of_another_workspace_is_not_found(plane, ask):
@@ -68,9 +69,9 @@ def test_nonsense_is_refused_and_changes_nothing(plane, ask):
     many = tuple(ref(upload(plane, f"c{number}")) for number in range(9))
     for definition, error in (
         (Definition(), Invalid),
-        (Definition(steps=(Step(champion=ref(model)),) * 2), Invalid),
+        (Definition(steps=(ModelStep(champion=ref(model)),) * 2), Invalid),
         (shadow(model, model), Invalid),
-        (Definition(steps=(Step(champion=ref(model), challengers=many),)), LimitReached),
+        (Definition(steps=(ModelStep(champion=ref(model), challengers=many),)), LimitReached),
     ):
         with pytest.raises(error):
             ask(definition)

@@ -104,7 +104,7 @@ def test_a_challenger_that_never_starts_holds_nothing_up_for_long(plane, backend
     assert now(plane).state == "starting"
 
     # When its time is over
-    time_s += limits.CHALLENGERS_START_TIMEOUT_S
+    time_s += limits.OTHER_HOSTS_START_TIMEOUT_S
     for _ in range(5):
         reconciler.step()
 

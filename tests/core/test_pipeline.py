@@ -1,7 +1,21 @@
+import json
+
 import pytest
 
 from gnomon.core.errors import Invalid, LimitReached
-from gnomon.core.pipeline import Definition, ModelRef, Step, check_steps, labels
+from gnomon.core.pipeline import Definition
+from gnomon.core.plan import check_steps
+from gnomon.core.steps import (
+    Audit,
+    KeySplit,
+    ModelRef,
+    ModelStep,
+    MultiModelStep,
+    RandomSplit,
+    Select,
+    Validations,
+    labels,
+)
 
 
 def ref(name: str, ordinal: int = 1, version_id: int | None = None) -> ModelRef:
@@ -29,7 +43,7 @@ def test_two_versions_of_one_challenger_can_be_told_apart():
 def test_a_definition_survives_being_stored():
     definition = Definition(
         steps=(
-            Step(
+            ModelStep(
                 champion=ref("a"),
                 challengers=(ref("b"),),
                 mode="joined",
@@ -39,30 +53,45 @@ def test_a_definition_survives_being_stored():
         )
     )
     assert Definition.from_json(definition.to_json()) == definition
-    alone = Definition(steps=(Step(champion=ref("a")),))
-    assert Definition.from_json(alone.to_json()) == alone
+    chain = Definition(
+        steps=(
+            ModelStep(champion=ref("a")),
+            MultiModelStep(members=(ref("b"), ref("c"))),
+            Select(index=1),
+            Audit(start=1),
+            Audit(start=0, end=2),
+            RandomSplit(weights=(2.0, 1.0), options=(ref("d"), ref("e")), hash_key="customer"),
+            KeySplit(meta_key="region", default=ref("f"), routes={"eu": ref("g")}),
+            Validations(expressions={"high": {"greater": [{"column": "out.y"}, {"value": 1}]}}),
+        )
+    )
+    for stored in (Definition(steps=(ModelStep(champion=ref("a")),)), chain):
+        assert Definition.from_json(json.loads(json.dumps(stored.to_json()))) == stored
     assert Definition.from_json({}) == Definition()
 
 
 def test_what_cannot_be_deployed_is_refused_with_what_to_do():
     with pytest.raises(Invalid, match="no steps"):
         check_steps([])
-    with pytest.raises(Invalid, match=r"2 steps; this version .* deploys one.*clear\(\)"):
-        check_steps([Step(champion=ref("a")), Step(champion=ref("b"))])
+    check_steps([ModelStep(champion=ref("a")), ModelStep(champion=ref("b"))])
+    with pytest.raises(LimitReached, match="21 steps; at most 20"):
+        check_steps([ModelStep(champion=ref("a"))] * 21)
     with pytest.raises(Invalid, match=r"a@1 was given 2 times"):
-        check_steps([Step(champion=ref("a"), challengers=(ref("a"),))])
+        check_steps([ModelStep(champion=ref("a"), challengers=(ref("a"),))])
     with pytest.raises(LimitReached, match="9 challengers"):
-        check_steps([Step(champion=ref("a"), challengers=tuple(ref(f"c{i}") for i in range(9)))])
-    check_steps([Step(champion=ref("a", 1), challengers=(ref("a", 2),))])
+        check_steps(
+            [ModelStep(champion=ref("a"), challengers=tuple(ref(f"c{i}") for i in range(9)))]
+        )
+    check_steps([ModelStep(champion=ref("a", 1), challengers=(ref("a", 2),))])
 
 
 def test_an_unknown_step_is_refused():
-    with pytest.raises(Invalid, match="ModelInference or ShadowDeploy"):
-        Step.from_json({"Nth": {}})
+    with pytest.raises(Invalid, match=r"ModelInference, ShadowDeploy, .*, got \['Average'\]"):
+        Definition.from_json({"steps": [{"Average": {}}]})
 
 
 def test_every_challenger_sees_every_request_unless_a_sample_is_given():
-    step = Step(champion=ref("a"), challengers=(ref("b"), ref("c")))
+    step = ModelStep(champion=ref("a"), challengers=(ref("b"), ref("c")))
     assert step.sample == (1.0, 1.0)
     stored = Definition(steps=(step,)).to_json()
     del stored["steps"][0]["ShadowDeploy"]["sample"]  # as it was before there were samples
@@ -70,8 +99,8 @@ def test_every_challenger_sees_every_request_unless_a_sample_is_given():
 
 
 def test_a_sample_has_a_rate_for_each_challenger():
-    step = Step(champion=ref("a"), challengers=(ref("b"), ref("c")), sample=(0.5,))
+    step = ModelStep(champion=ref("a"), challengers=(ref("b"), ref("c")), sample=(0.5,))
     with pytest.raises(Invalid, match="sample has 1 rates for 2 challengers"):
         check_steps([step])
     with pytest.raises(Invalid, match=r"from 0 to 1, got 1\.5: 0\.1 is a tenth"):
-        check_steps([Step(champion=ref("a"), challengers=(ref("b"),), sample=(1.5,))])
+        check_steps([ModelStep(champion=ref("a"), challengers=(ref("b"),), sample=(1.5,))])

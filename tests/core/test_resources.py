@@ -1,8 +1,14 @@
 import pytest
 
 from gnomon.core.errors import Invalid
-from gnomon.core.pipeline import ModelRef
-from gnomon.core.resources import Resources, check_document, resources_of, without_effect
+from gnomon.core.resources import (
+    Resources,
+    check_document,
+    replicas_of,
+    resources_of,
+    without_effect,
+)
+from gnomon.core.steps import ModelRef
 
 
 def ref(name: str, version_id: int) -> ModelRef:
@@ -99,7 +105,7 @@ def test_what_has_no_effect_is_named_and_what_has_is_not():
             **asking(cpu=2, memory="1Gi"),
             "cpu": 2,
             "replicas": 3,
-            "autoscale": {"replica_min": 1, "replica_max": 4},
+            "autoscale": {"replica_min": 1, "replica_max": 4, "cpu_utilization": 75},
         },
         "enginelb": asking(cpu=1),
         "engineAux": {"images": {"fraud-7": {**asking(cpu=1), "gpu": 1}, "gone-3": asking(cpu=2)}},
@@ -107,9 +113,9 @@ def test_what_has_no_effect_is_named_and_what_has_is_not():
     }
 
     assert without_effect(document, [FRAUD, SPAM]) == [
-        "engine.replicas = 3",
         "engine.autoscale.replica_min = 1",
         "engine.autoscale.replica_max = 4",
+        "engine.autoscale.cpu_utilization = 75",
         "enginelb.resources.limits.cpu = 1",
         "enginelb.resources.requests.cpu = 1",
         "engineAux.images.fraud-7.gpu = 1",
@@ -120,6 +126,36 @@ def test_what_has_no_effect_is_named_and_what_has_is_not():
     assert without_effect({"engine": {"cpu": 2}}, []) == ["engine.cpu = 2"]
     requests = {"engine": {"resources": {"requests": {"memory": "1Gi"}}}}
     assert without_effect(requests, []) == ["engine.resources.requests.memory = 1Gi"]
+
+
+@pytest.mark.parametrize(
+    ("engine", "replicas"),
+    [
+        ({}, 1),
+        ({"replicas": 0}, 1),
+        ({"replicas": 3}, 3),
+        ({"autoscale": {"replica_min": 2, "replica_max": 4}}, 2),
+        ({"replicas": 1, "autoscale": {"replica_min": 3}}, 3),
+        ({"autoscale": {"replica_max": 4}}, 1),
+    ],
+)
+def test_a_champion_has_as_many_hosts_as_were_asked_for(engine, replicas):
+    check_document({"engine": engine})
+    assert replicas_of({"engine": engine}) == replicas
+
+
+@pytest.mark.parametrize(
+    ("engine", "replicas"),
+    [
+        ({"replicas": "many"}, 1),
+        ({"replicas": -2}, 1),
+        ({"replicas": 1_000_000}, 8),
+        ({"autoscale": "never"}, 1),
+        ({"autoscale": {"replica_min": None}}, 1),
+    ],
+)
+def test_what_was_kept_before_replicas_had_an_effect_does_no_harm(engine, replicas):
+    assert replicas_of({"engine": engine}) == replicas
 
 
 def test_hosts_with_other_resources_have_other_names():

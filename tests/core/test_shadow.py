@@ -5,14 +5,27 @@ import json
 import pytest
 
 from gnomon.core.errors import Invalid
-from gnomon.core.pipeline import Step
+from gnomon.core.plan import plan
 from gnomon.core.shadow import ShadowChange, ShadowSettings
+from gnomon.core.steps import ModelStep
 from tests.core.test_pipeline import ref
 
 
 def begun() -> ShadowSettings:
     rivals = (ref("rf"), ref("xgb"))
-    return ShadowSettings.of(Step(champion=ref("lstm"), challengers=rivals, sample=(1.0, 0.25)))
+    step = ModelStep(champion=ref("lstm"), challengers=rivals, sample=(1.0, 0.25))
+    return ShadowSettings.of(plan([step]))
+
+
+def test_settings_of_several_steps_are_those_of_all_their_challengers():
+    joined = ModelStep(
+        champion=ref("a"), challengers=(ref("rf"),), mode="joined", shadow_wait_ms=70
+    )
+    waiting = ModelStep(champion=ref("b"), challengers=(ref("rf"),), shadow_wait_ms=900)
+
+    assert ShadowSettings.of(plan([joined, waiting])) == ShadowSettings(
+        mode="joined", shadow_wait_ms=70, sample={"rf_v1_s0": 1.0, "rf_v1_s1": 1.0}
+    )
 
 
 def test_settings_begin_as_the_step_has_them():

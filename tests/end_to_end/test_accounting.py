@@ -227,3 +227,30 @@ def test_what_two_fronts_count_is_added_up_and_one_that_is_gone_is_said(two_fron
     finally:
         os.kill(stopped, signal.SIGCONT)
     until(lambda: told(pipeline)["champion"]["sampled"] == REQUESTS)
+
+
+def test_what_a_front_died_with_is_lost_and_is_counted_so(two_fronts, rows, tmp_path):
+    client = two_fronts.client()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(models.hanging(rows[:1]))
+    champion = client.upload_model("champion", samples.champion_path())
+    hanging = client.upload_model("hanging", path)
+    pipeline = client.build_pipeline("lost").add_shadow_deploy(champion, [hanging]).deploy()
+    ids = [f"lost.{number}" for number in range(12)]
+    ask(two_fronts, pipeline, rows, ids)
+    until(lambda: len(logged(pipeline, "champion")) == len(ids))
+    before = until(lambda: (t := told(pipeline)["hanging"])["pending"] and t)
+
+    fronts = [two_fronts.pids()[name] for name in ("front-0", "front-1")]
+    for pid in fronts:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: not set(fronts) & set(two_fronts.pids().values()))
+
+    until(lambda: told(pipeline)["hanging"]["sampled"] == len(ids))  # both are back
+    assert is_over(pipeline)
+    found = told(pipeline)["hanging"]
+    assert found["lost"] >= before["pending"] > 0
+    counts = {outcome: found[outcome] for outcome in OUTCOMES}
+    statuses = until(lambda: (s := logged(pipeline, "hanging")) and len(s) == len(ids) and s)
+    assert Counter(statuses.values()) == Counter(counts)
+    assert scraped(two_fronts, pipeline, "hanging") == (len(ids), counts)

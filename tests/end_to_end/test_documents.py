@@ -117,6 +117,57 @@ def test_the_example_of_a_swap_shows_what_it_should(environment, tmp_path: Path)
     ]
 
 
+STEPS = {
+    "ab_split": [
+        "the champion answered about three of four: True",
+        "models a customer: Counter({1: 30})",
+        "customers a model: ['fraud-boosted', 'fraud-champion']",
+        "eu: 6 payments answered by fraud-boosted",
+        "us: 3 payments answered by fraud-forest",
+    ],
+    "chain": [
+        "steps: 2",
+        "54 of 2000 payments are flagged, 25 of them are frauds",
+        "points of the first three: [0, 0, 0]",
+        "the challenger would flag 52",
+        "now 52 are flagged",
+    ],
+    "validations": [
+        "fraud: 54 of 2000 payments",
+        "large: 39 of 2000 payments",
+        "unsure: 28 of 2000 payments",
+        "payments with an anomaly: 109",
+        "marked in the log: True",
+        "fraud, with twice the threshold: 27",
+    ],
+    "several_inputs": [
+        "price: float32 [?, 1]",
+        "pieces: int64 [?, 1]",
+        "total: float32 [?, 1]",
+        "much: bool [?, 1]",
+        "[[28.5], [120.0]] [[False], [True]]",
+        "order a costs 28.5, much: False",
+        "order b costs 120, much: True",
+        "[28.5, 120.0]",
+    ],
+}
+
+
+@pytest.mark.parametrize("example", STEPS)
+def test_the_examples_of_steps_show_what_they_should(example: str, environment, tmp_path: Path):
+    shown = run([sys.executable, str(ROOT / "examples" / f"{example}.py")], environment, tmp_path)
+
+    lines = [line for line in shown.splitlines() if not line.startswith(("Waiting", "gnomon"))]
+    assert lines == STEPS[example]
+
+
+def test_the_small_models_of_the_examples_are_those_that_their_maker_makes():
+    makers = runpy.run_path(str(ROOT / "examples" / "models" / "make_small.py"), run_name="maker")
+    for name in ("decision", "amount"):
+        made = makers[name]().SerializeToString(deterministic=True)
+        assert (ROOT / "examples" / "models" / f"{name}.onnx").read_bytes() == made
+
+
 @pytest.mark.parametrize("example", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_examples_are_importable_without_side_effects(example: Path):
     assert callable(runpy.run_path(str(example), run_name="example")["main"])

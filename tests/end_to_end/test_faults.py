@@ -90,7 +90,7 @@ def test_a_champion_that_crashes_again_and_again_is_left_alone_for_a_while(
         # Each crash is told at once, and up to five in a minute cost no more than a new process
         for crash in range(1, 7):
             sent = time.monotonic()
-            answer = shared_server.post(url, CRASHES)
+            answer = shared_server.post(url, CRASHES, X_Gnomon_Request_Id=f"deadly-{crash}")
             assert (answer.status, answer.json()["error_code"]) == (503, "host_unavailable")
             assert answer.headers["Retry-After"] == "1"
             assert time.monotonic() - sent < 0.5
@@ -108,6 +108,10 @@ def test_a_champion_that_crashes_again_and_again_is_left_alone_for_a_while(
         until(lambda: is_up(shared_server, url, FINE), within_s=5.0)
         assert model_of(pipeline)["restarts"] == 6
 
+    # The server's log says with which requests the host died
+    said = "".join(path.read_text() for path in shared_server.home.glob("logs/*"))
+    said += (shared_server.home / "output.log").read_text()
+    assert all(f"with requests deadly-{crash}\n" in said for crash in range(1, 7))
     # All the while the other pipeline's answers were what they are, and the server is the same
     assert heard.failures == {}
     assert heard.wrong == []

@@ -2,31 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
+import json
 import os
-import random
 import signal
 import sqlite3
-import threading
-import time
-import warnings
-from collections import Counter
 from pathlib import Path
 
 import duckdb
 import numpy as np
+import pandas as pd
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from onnx import helper, numpy_helper
 
 from gnomon import samples
 from gnomon.core import limits
-from gnomon.core.errors import GnomonError
+from tests import hostile_models
 from tests.end_to_end.conftest import running
 from tests.waiting import until
 
-LOST_S = limits.LOG_COMMIT_INTERVAL_S + 0.5  # and how late a thread may be on a busy machine
 MOVED_S = limits.LOG_FLUSH_INTERVAL_S + 10.0
 
 
@@ -135,51 +130,85 @@ def test_neither_fronts_nor_hosts_load_the_library_of_the_tables(server, pipelin
     assert not any(loaded.values()), loaded
 
 
-def test_what_was_answered_is_in_the_log_whatever_is_killed(server, pipeline):
-    # Given callers of two fronts
-    choose = random.Random(11)
-    row = rows(1)
-    answered: dict[str, float] = {}
-    kills: list[float] = []
-    over = threading.Event()
+def upload(server, directory, name, content):
+    path = directory / f"{name}.onnx"
+    path.write_bytes(content)
+    return server.client().upload_model(name, path)
 
-    def call(caller: int) -> None:
-        for number in itertools.count():
-            if over.is_set():
-                return
-            request_id = f"killed-{caller}-{number}"
-            with contextlib.suppress(Exception):  # whoever is killed answers no more
-                pipeline.infer({"tensor": row}, request_id=request_id, shadow_wait_ms=0)
-                answered[request_id] = time.monotonic()
 
-    callers = [threading.Thread(target=call, args=(number,)) for number in range(4)]
-    for caller in callers:
-        caller.start()
+def times(factor, *, output="y", width=2):
+    """y = factor * x, float32 [n, width]."""
+    by = numpy_helper.from_array(np.array(factor, np.float32), "factor")
+    shape = ("n", width)
+    return hostile_models.model(
+        [helper.make_node("Mul", ["x", "factor"], [output])],
+        [hostile_models.value("x", shape=shape)],
+        [hostile_models.value(output, shape=shape)],
+        initializers=[by],
+    )
 
-    # When fronts, the flusher and the control plane are killed at moments of no meaning
-    for victim in choose.sample(["front-0", "front-1", "flusher", "control", "front-0"], 5):
-        before = len(answered)
-        until(lambda count=before: len(answered) > count + choose.randrange(400, 600), within_s=30)
-        pid = server.pids()[victim]
-        kills.append(time.monotonic())
-        os.kill(pid, signal.SIGKILL)
-        until(lambda of=victim, was=pid: server.pids()[of] not in (None, was), within_s=30)
-    over.set()
-    for caller in callers:
-        caller.join()
 
-    # Then each answer is in the log once, but for what a front had in its last moments
-    def log():
-        with contextlib.suppress(GnomonError, UserWarning), warnings.catch_warnings():
-            warnings.simplefilter("error")  # until the last one killed is back
-            return pipeline.logs(limit=len(answered) * 2 + 1_000)
+def settled(server):
+    until(lambda: segments(server) == 0, within_s=MOVED_S)
 
-    entries = [entry for entry in until(log, within_s=20) if entry.request_id.startswith("killed")]
-    found = Counter(entry.request_id for entry in entries)
-    assert set(found.values()) == {3}  # an entry for each model
-    missing = [when for request_id, when in answered.items() if request_id not in found]
-    late = [when for when in missing if not any(abs(kill - when) < LOST_S for kill in kills)]
-    assert late == [], (kills, len(answered))
-    assert (
-        len(found) > 0.5 * len(answered) > 50
-    )  # three fronts were killed, at any rate of requests
+
+def test_a_large_tensor_is_kept_once_beside_the_table(server, tmp_path):
+    # Given a model of 70,000 floats in and out, that was asked twice about the same
+    model = upload(server, tmp_path, "wide", times(2.0, width=70_000))
+    pipeline = server.client().build_pipeline("wide").add_model_step(model).deploy()
+    sent = np.random.default_rng(1).normal(size=(1, 70_000)).astype(np.float32)
+    for _ in range(2):
+        pipeline.infer({"x": sent})
+    fresh = pipeline.logs()
+
+    settled(server)
+
+    # Then each tensor is there once, by its content, and is read as before
+    place = Path(pipeline.log_table())
+    assert len(list((place.parent / "blobs").glob("*/*"))) == 2
+    frame = pl.read_delta(str(place))
+    [name] = frame["metadata.out.y.sha256"].unique().to_list()
+    assert np.array_equal(np.load(place.parent / "blobs" / name[:2] / name), 2 * sent[0])
+    assert told(pipeline.logs()) == told(fresh)
+    assert np.array_equal(pipeline.logs()[0].output[0], 2.0 * sent)
+    for entry in (*pipeline.logs(), *fresh):
+        assert np.array_equal(np.float32(entry.input), sent)
+
+
+def test_options_of_a_split_and_validations_are_logged_as_they_were_answered(server, tmp_path):
+    # Given a split of models with other outputs, and a validation
+    small = upload(server, tmp_path, "small", times(1.0, output="small"))
+    large = upload(server, tmp_path, "large", times(10.0, output="large"))
+    pipeline = server.client().build_pipeline("split")
+    pipeline.add_key_split(small, "size", {"large": large})
+    pipeline.add_validations(high='"in.x"[1] > 1.5').deploy()
+    sizes = ["small", "large", "large", "small"]
+    answers = {}
+    for number, size in enumerate(sizes):
+        frame = pd.DataFrame({"x": [[float(number), 0.5], [0.0, 0.5]], "size": [size] * 2})
+        answers[f"{number}"] = pipeline.infer(frame, request_id=f"split-{number}")
+    fresh = [pipeline.logs(valid=valid) for valid in (None, False, True)]
+
+    settled(server)
+
+    # Then each request has the outputs of its option, fresh and in the table
+    moved = [pipeline.logs(valid=valid) for valid in (None, False, True)]
+    for everything, bad, good in (fresh, moved):
+        of = {entry.request_id: entry for entry in everything}
+        for number, size in enumerate(sizes):
+            factor, entry = 10 if size == "large" else 1, of[f"split-{number}"]
+            assert entry.output[0].tolist() == [[factor * number, factor * 0.5], [0, factor * 0.5]]
+            assert json.loads(entry.output[1][0, 0]) == json.loads(
+                answers[f"{number}"]["out._model_split"][0][0]
+            )
+            assert entry.validation_failures == (["high"] if number > 1 else [])
+        frame = everything.to_pandas()
+        assert frame["anomaly.high"].tolist() == [False, True, False, True, *[False] * 4]
+        assert frame["anomaly.count"].tolist() == [0, 1, 0, 1, 0, 0, 0, 0]
+        assert [x is None for x in frame["out.large"]] == [
+            s == "small" for s in sizes[::-1] for _ in "12"
+        ]
+        assert [cell[0] for cell in bad.to_pandas()["in.x"]] == [3.0, 2.0]
+        assert [cell[0] for cell in good.to_pandas()["in.x"]] == [0.0, 0.0, 0.0, 1.0, 0.0, 0.0]
+    table = pl.read_delta(pipeline.log_table()).sort("time", "metadata.row")
+    assert table["anomaly.high"].sum() == table["anomaly.count"].sum() == 2

@@ -14,7 +14,6 @@ from gnomon.core.inference import Status
 from gnomon.front.calls import Call, Head, run
 from gnomon.front.exchange import Exchange
 from gnomon.front.port import HttpTimers, Port
-from gnomon.front.service import Service
 from gnomon.front.tallies import Tally
 from gnomon.front.terms import Terms
 from gnomon.testing import FakeChannel, ListLog
@@ -46,13 +45,13 @@ class Desk:
     def __init__(self, deployed) -> None:
         self.loop = uvloop.new_event_loop()
         self.log = ListLog()
-        self.channels = {model.label: FakeChannel(model, twice) for model in deployed.models()}
-        self.tallies = {model.label: Tally() for model in deployed.models()}
+        self.channels = {model.label: FakeChannel(model, twice) for model in deployed.served()}
+        self.tallies = {model.label: Tally() for model in deployed.served()}
         self.exchange = self.within(self._make(deployed))
 
     async def _make(self, deployed) -> Exchange:
-        hosts = {model.host: self.channels[model.label] for model in deployed.models()}
-        return Exchange(Service(deployed, channels=hosts, tallies=self.tallies, log=self.log))
+        hosts = {model.host: self.channels[model.label] for model in deployed.served()}
+        return Exchange.of(deployed, channels=hosts, tallies=self.tallies, log=self.log)
 
     def within(self, work):
         return self.loop.run_until_complete(work)
@@ -118,3 +117,7 @@ def json_of(call: Call):
 
 def outputs_of(call: Call):
     return json_of(call)[0]["outputs"]
+
+
+def data_of(call: Call) -> list[float]:
+    return outputs_of(call)[0]["Float"]["data"]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from gnomon.core.model import Signature
-from gnomon.core.pipeline import Mode
-from gnomon.core.routing import Role, Route, ServedModel
+from gnomon.core.plan import Check, Split
+from gnomon.core.routing import Role, Route, ServedModel, ServedStage
+from gnomon.core.steps import Mode
 from gnomon.core.tensors import TensorSpec
 
 TOKEN = "gno_for-tests"
@@ -73,4 +76,28 @@ def route(
         challengers=challengers,
         mode=mode,
         shadow_wait_ms=shadow_wait_ms,
+    )
+
+
+def stage(*champions: ServedModel, split: Split | None = None, challengers: int = 0) -> ServedStage:
+    """Describe a stage."""
+    return ServedStage(step=0, champions=champions, split=split, challengers=challengers)
+
+
+def staged(
+    *stages: ServedStage,
+    challengers: tuple[ServedModel, ...] = (),
+    checks: tuple[Check, ...] = (),
+    mode: Mode = "async",
+) -> Route:
+    """Describe a deployment with several stages, or a split."""
+    first, last = stages[0].champions[0], stages[-1].champions[0]
+    signature = replace(last.signature, inputs=first.signature.inputs, row_wise=False)
+    outside = replace(last, signature=signature, tensor_fields=first.tensor_fields)
+    numbered = tuple(replace(each, step=step) for step, each in enumerate(stages))
+    return replace(
+        route(outside, *challengers, mode=mode),
+        stages=numbered,
+        checks=checks,
+        step=len(stages) - 1,
     )

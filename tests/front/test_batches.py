@@ -31,6 +31,9 @@ class Noted:
     def ended(self, tag, positions, observation):
         self.seen.append((positions, observation))
 
+    def request_ids(self, positions):
+        return [str(position) for position in positions]
+
 
 def run(*arrays: np.ndarray, rows: list[int] | None = None) -> Run:
     rows = rows or [len(arrays[0])]

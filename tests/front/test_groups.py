@@ -18,7 +18,7 @@ from gnomon.front import codecs
 from gnomon.front.codecs import Result
 from gnomon.front.codecs.answer_tensor_groups import TensorAnswers
 from gnomon.testing import FakeChannel
-from tests.front.desk import Desk, json_of, outputs_of, status_of
+from tests.front.desk import Desk, data_of, json_of, outputs_of, status_of
 from tests.front.models import challenger, champion, route, spec
 
 
@@ -31,10 +31,6 @@ def desk(request) -> Iterator[Desk]:
 
 def body(number: float, rows: int = 1) -> dict[str, object]:
     return {"tensor": [[number + 0.5, 0.25]] * rows}
-
-
-def data_of(call) -> list[float]:
-    return outputs_of(call)[0]["Float"]["data"]
 
 
 class Halving(FakeChannel):

@@ -201,6 +201,18 @@ def test_ready_means_that_every_champion_has_its_host(doubling: FrontServer):
     assert doubling.ask("GET", "/livez", authorization=None).status == 200
 
 
+def test_a_log_in_trouble_is_told_and_leaves_a_front_ready(doubling: FrontServer):
+    doubling.log.trouble = "no space left on device"
+    answer = doubling.ask("GET", "/readyz", authorization=None)
+    assert answer.status == 200
+    assert answer.json == {"status": "ready", "log": "degraded: no space left on device"}
+    assert doubling.infer(BODY).headers["x-gnomon-log"] == "waiting"
+    doubling.log.is_full = True
+    assert doubling.infer(BODY).headers["x-gnomon-log"] == "dropped"
+    doubling.log.trouble, doubling.log.is_full = None, False
+    assert "x-gnomon-log" not in doubling.infer(BODY).headers
+
+
 def test_before_the_first_routing_table_it_is_not_ready(server: FrontServer):
     answer = server.ask("GET", "/readyz", authorization=None)
     assert (answer.status, answer.json["reason"]) == (503, "waiting for the routing table")

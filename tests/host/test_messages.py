@@ -1,6 +1,6 @@
 import pytest
 
-from gnomon.host.messages import clean_message
+from gnomon.host.messages import clean_message, python_message
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,19 @@ def test_a_text_is_bounded_and_odd_ones_do_no_harm():
     assert len(clean_message(Exception("x" * 10_000))) == 500
     assert clean_message(Exception("a.cc:1 b::c((((")) == ""
     assert clean_message(Exception("(" * 5_000 + "::" * 2_000))
+
+
+@pytest.mark.parametrize(
+    ("error", "shown"),
+    [
+        (KeyError("fr"), "KeyError: 'fr'"),
+        (SystemExit(), "SystemExit"),
+        (FileNotFoundError(2, "No such file", "/home/ann/my data/a"), "No such file: <path>"),
+        (ValueError("one\n  two\nthree\nfour\nfive"), "ValueError: one two three four"),
+        (type("Odd\n", (Exception,), {"__str__": lambda _: 1 / 0})(), "Odd"),
+        (ValueError("x" * 10_000), "ValueError: " + "x" * 488),
+    ],
+)
+def test_an_error_of_python_code_is_said_in_one_line(error, shown):
+    assert python_message(error).endswith(shown)
+    assert "\n" not in python_message(error)

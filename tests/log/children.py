@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
 import resource
 import sys
+import threading
 import time
+from functools import partial
 from pathlib import Path
 
+import pytest
+
+from gnomon.core import limits
+from gnomon.host.seccomp import Refusal, refuse
 from gnomon.log.flusher import Flusher, Keep
 from gnomon.log.places import directory_of, table_paths
 from gnomon.log.reader import read
@@ -14,6 +23,7 @@ from gnomon.log.table import LogTable
 from gnomon.log.writer import LogWriter
 from tests.log.entries import ALONE, SHADOWED, inference, observation, values
 from tests.log.files import all_records, table_and_more
+from tests.waiting import until
 
 
 def append_and_acknowledge(path: str) -> None:
@@ -26,6 +36,22 @@ def append_and_acknowledge(path: str) -> None:
             number += 1
         assert writer.commit(30)
         print(number, flush=True)
+
+
+def append_durably(path: str, first: str) -> None:
+    """Append without end; print each entry's number when it is said to be on the disk."""
+    writer = LogWriter(Path(path))
+    number, room = int(first), threading.Semaphore(64)
+
+    def told(which: int, is_kept: bool) -> None:
+        assert is_kept
+        print(which, flush=True)
+        room.release()
+
+    while True:
+        room.acquire()
+        assert writer.append(inference(number), partial(told, number))
+        number += 1
 
 
 def append_shadowed(path: str, first: str) -> None:
@@ -45,8 +71,9 @@ def append_shadowed(path: str, first: str) -> None:
         print(number - len(entries) - 1, flush=True)
 
 
-def flush_without_end(directory: str) -> None:
-    """Move and tidy, as often as that goes."""
+def flush_without_end(directory: str, cell_bytes_max: str) -> None:
+    """Move and tidy, as often as that goes; tensors above a size stand beside the tables."""
+    limits.LOG_CELL_BYTES_MAX = int(cell_bytes_max)
     flusher = Flusher(Path(directory), Keep(seconds=1e12))
     print("begun", flush=True)
     while True:
@@ -117,26 +144,117 @@ def fill_the_disk(path: str) -> None:
     assert found[::-1] == kept, "something that was accepted was lost, doubled or moved"
 
 
+def wait_for_a_full_disk(path: str) -> None:
+    """Wait for each entry until no file may grow; then let files grow again."""
+    file = Path(path)
+    writer = LogWriter(file, queue_requests_max=500)
+    told: dict[int, bool] = {}
+
+    def append(number: int) -> bool:
+        assert writer.append(inference(number, rows=20), partial(told.__setitem__, number))
+        until(lambda: number in told, every_s=0.001)
+        return told[number]
+
+    assert append(0)
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (512 * 1024, hard))
+    full = next(number for number in itertools.count(1) if not append(number))
+    # Full: who comes now is told at once, and what is not kept yet is kept in memory
+    assert writer.trouble
+    begun = time.monotonic()
+    for number in range(full + 1, full + 100):
+        assert not append(number)
+    assert time.monotonic() - begun < 1.0
+    assert writer.stats()["undurable"] == sum(not is_kept for is_kept in told.values())
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert writer.commit(30), writer.stats()
+    assert writer.trouble is None
+    assert append(full + 100)
+    writer.close()
+    found = [int(record.entry.inputs["tensor"][0, 0]) for record in all_records(file.parent, 1)]
+    assert sorted(found) == sorted(told)
+
+
 def move_to_a_full_disk(path: str) -> None:
-    """Move while no file may grow; then let files grow again. Ends with 0 if all went well."""
+    """Move while no file may grow beyond a size, a larger one each time, until that is enough.
+
+    Ends with 0 if all went well.
+    """
     file = Path(path)
     append_and_stop(path, "300")
     before = [values(record) for record in all_records(file.parent, 1)]
     _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     flusher = Flusher(file.parent, Keep(seconds=1e12))
-    for size in (0, 1_000, 5_000):
+    failures, rows = 0, 0
+    for size in range(0, 1_000_000, 1_500):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
         flusher.flush()
         flusher.tidy()
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
         assert [values(record) for record in all_records(file.parent, 1)] == before
-        for table in table_paths(directory_of(file.parent, 1, 1)):
-            assert not LogTable(table).files()
+        tables = [LogTable(table) for table in table_paths(directory_of(file.parent, 1, 1))]
+        rows = sum(file.rows for table in tables for file in table.files())
+        if rows:
+            break
+        failures += 1
+    assert rows == 300, rows
+    assert failures > 5, failures
 
+
+def commit_to_a_disk_that_fills_at_each_write(path: str) -> None:
+    """Log while no file may grow beyond a size, a larger one each time, and then without it.
+
+    Ends with 0 if all went well.
+    """
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    failures = 0
+    for step in range(40):
+        file = Path(path) / str(step) / "front-0.sqlite"
+        resource.setrlimit(resource.RLIMIT_FSIZE, (step * 1_500, hard))
+        writer = LogWriter(file)
+        for number in range(20):
+            assert writer.append(inference(number))
+        failed = not writer.commit(0.05)
+        failures += failed
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        assert writer.commit(30), writer.stats()
+        writer.close()
+        found = [values(record.entry) for record in all_records(file.parent, 1)]
+        assert found[::-1] == [values(inference(number)) for number in range(20)], step
+    assert 5 < failures < 40, failures
+
+
+def log_to_a_disk_that_fails_to_sync(path: str) -> None:
+    """Log and move, then go on while the kernel says of each fsync that it failed.
+
+    Says "cannot" if the kernel does not do so. Ends with 0 if all went well.
+    """
+    file = Path(path)
+    writer, flusher = LogWriter(file), Flusher(file.parent, Keep(seconds=1e12))
+    for number in range(50):
+        assert writer.append(inference(number))
+    assert writer.commit(30)
     flusher.flush()
-    assert [values(record) for record in all_records(file.parent, 1)] == before
-    [table] = table_paths(directory_of(file.parent, 1, 1))
-    assert sum(file.rows for file in LogTable(table).files()) == 300
+    for number in range(50, 60):
+        assert writer.append(inference(number))
+    assert writer.commit(30)
+    calls = [{"x86_64": 74, "aarch64": 82}, {"x86_64": 75, "aarch64": 83}]  # fsync, fdatasync
+    refusals = [Refusal(numbers=numbers, error=errno.EIO) for numbers in calls]
+    if not refuse(refusals, error=errno.EPERM):
+        print("cannot", flush=True)
+        return
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        os.fsync(0)
+    for number in range(60, 70):
+        writer.append(inference(number))
+    assert not writer.commit(0.5), "it was said to be on the disk"
+    assert writer.stats()["degraded"]
+    flusher.flush()
+    found = [int(record.entry.inputs["tensor"][0, 0]) for record in all_records(file.parent, 1)]
+    assert found[-60:] == list(range(59, -1, -1)), found
+    print("synced", flush=True)
+    os._exit(0)  # as if killed: nothing is tried again
 
 
 def write_and_read(path: str) -> None:

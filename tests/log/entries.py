@@ -73,6 +73,8 @@ def inference(
     outputs: tuple[Array, ...] | None = None,
     sampled: tuple[ServedModel, ...] | None = None,
     time_us: int | None = None,
+    ran: ServedModel | None = None,
+    anomalies: Mapping[str, Array] | None = None,
 ) -> InferenceEntry:
     """An inference of one request, whose values say its number."""
     if inputs is None:
@@ -88,11 +90,12 @@ def inference(
         route=at,
         inputs=inputs,
         champion=Observation(
-            model=at.champion,
+            model=ran or at.champion,
             status=Status.OK,
             outputs=outputs,
             elapsed_ns=number,
             time_us=time_us + 1,
+            anomalies=anomalies or {},
         ),
         sampled=[sum(1 << at.challengers.index(model) for model in chosen)],
         ticket=Ticket(),
@@ -134,6 +137,10 @@ def group(entries: Sequence[InferenceEntry]) -> InferenceEntry:
     """Entries of one route with tensors made of rows, as one entry."""
     first = entries[0]
     outputs = zip(*(entry.champion.outputs or () for entry in entries), strict=True)
+    anomalies = {
+        name: np.concatenate([entry.champion.anomalies[name] for entry in entries])
+        for name in first.champion.anomalies
+    }
     return replace(
         first,
         request_ids=[id for entry in entries for id in entry.request_ids],
@@ -142,7 +149,9 @@ def group(entries: Sequence[InferenceEntry]) -> InferenceEntry:
         inputs={
             name: np.concatenate([entry.inputs[name] for entry in entries]) for name in first.inputs
         },
-        champion=replace(first.champion, outputs=tuple(map(np.concatenate, outputs))),
+        champion=replace(
+            first.champion, outputs=tuple(map(np.concatenate, outputs)), anomalies=anomalies
+        ),
         sampled=[mask for entry in entries for mask in entry.sampled],
         ticket=Ticket(),
     )
@@ -167,8 +176,11 @@ def requests(entry: Entry) -> list[LoggedInference | LoggedObservation]:
     def seen(observation: Observation, index: int) -> Observation:
         if observation.outputs is None:
             return observation
-        outputs = tuple(part(array, index) for array in observation.outputs)
-        return replace(observation, outputs=outputs)
+        return replace(
+            observation,
+            outputs=tuple(part(array, index) for array in observation.outputs),
+            anomalies={name: part(each, index) for name, each in observation.anomalies.items()},
+        )
 
     if isinstance(entry, ObservationEntry):
         return [
@@ -215,7 +227,9 @@ def values(
         return values(of.entry), [values(each) for each in of.challengers]
     if isinstance(of, Observation):
         outputs = None if of.outputs is None else [value(each) for each in of.outputs]
-        return of.model, of.status, outputs, of.error, of.elapsed_ns, of.time_us, of.code
+        anomalies = [(name, value(array)) for name, array in sorted(of.anomalies.items())]
+        told = of.status, of.error, of.elapsed_ns, of.time_us, of.code
+        return of.model, told, outputs, anomalies
     if isinstance(of, LoggedObservation):
         return of.request_id, of.route, of.rows, values(of.observation)
     inputs = [(name, value(array)) for name, array in of.inputs.items()]

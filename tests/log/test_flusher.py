@@ -503,6 +503,31 @@ def test_a_request_of_many_rows_is_read_whole_across_row_groups(path, monkeypatc
             assert found == [values(e) for e in (wanted if oldest_first else wanted[::-1])]
 
 
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_clock_that_is_set_back_mixes_up_and_hides_nothing(path, moved):
+    # Given a clock that is set back by a day in the midst, and forward again
+    day_us, start = 86_400_000_000, inference(0).times_us[0]
+    times = [start + n - (day_us if 10 <= n < 20 else 0) for n in range(30)]
+    entries = [inference(n, SHADOWED, time_us=times[n]) for n in range(30)]
+    for at in range(0, 30, 5):
+        several = entries[at : at + 5]
+        seen = [observation(entry, model) for entry in several for model in SHADOWED.challengers]
+        write(path, [*several, *seen])
+        if moved:
+            Flusher(path.parent).flush()
+
+    # Then requests come in the order of logging, and are found by the time that they say
+    assert [int(each) for each in ids(all_records(path.parent))] == list(range(29, -1, -1))
+    assert found(path.parent, end_us=start - 1_000) == list(range(19, 9, -1))
+    assert found(path.parent, start_us=start) == [*range(29, 19, -1), *range(9, -1, -1)]
+    assert found(path.parent, start_us=start - day_us, end_us=start, oldest_first=True) == [
+        *range(10, 20)
+    ]
+    records = {int(r.entry.request_id[8:]): r for r in all_records(path.parent)}
+    assert all(values(records[n].entry) == values(entries[n]) for n in range(30))
+    assert all(set(statuses(record).values()) == {Status.OK} for record in records.values())
+
+
 @pytest.fixture(params=["fresh", "moved", "both"])
 def filtered(request, path):
     """A log with requests of two versions, whose challengers fare differently."""

@@ -26,6 +26,7 @@ def test_the_schema_is_what_clients_rely_on():
         "pipeline_version": "string",
         "rows": "int64",
         "inputs": f"list<item: {TENSOR}>",
+        "anomalies": f"list<item: {TENSOR}>",
         "models": "list<item: struct<label: string, role: string, name: string, ordinal: int64, "
         "version: string, sha: string, status: string, error: string, elapsed_ns: int64, "
         f"time: timestamp[us, tz=UTC], outputs: list<item: {TENSOR}>>>",

@@ -3,6 +3,7 @@ from __future__ import annotations
 import time
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from gnomon.core import limits
@@ -125,12 +126,12 @@ def test_a_merge_that_fails_leaves_the_table_as_it_was(path, monkeypatch):
     def fail(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(upkeep.pq.ParquetWriter, "write_table", fail)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", fail)
     flusher.tidy()
     monkeypatch.undo()
 
     assert len(table(path.parent).files()) == 16
-    assert len(list(table(path.parent).path.glob("*/*.parquet"))) == 16
+    assert len(list(table(path.parent).path.glob("metadata.log=*/*"))) == 16
     move(path, flusher, [inference(16, time_us=NOW_US)])
     flusher.tidy()
     assert len(table(path.parent).files()) == 1

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import duckdb
+import numpy as np
 import pyarrow as pa
 import pytest
 
+from gnomon.core import conditions
 from gnomon.core.errors import Invalid
+from gnomon.core.expressions import parse
 from gnomon.log.where import Where
 
 ROWS = pa.table(
@@ -51,6 +54,90 @@ def test_a_condition_means_what_it_means_in_sql(condition):
     found = [index for index, holds in enumerate(Where(condition).holds(ROWS)) if holds]
 
     assert found == sorted(number for (number,) in expected.fetchall())
+
+
+FLOATS = pa.table(
+    {
+        "out.y": pa.array([0.1, float("nan"), None, 0.2, float("inf"), 0.5], pa.float32()),
+        "out.z": pa.array([0.1, float("nan"), 1.0, None, float("nan"), 0.25], pa.float64()),
+        "in.n": pa.array([1, 2, 3, 4, 5, 6], pa.int64()),
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        '"out.y" = 0.1',
+        '"out.y" <> 0.1',
+        '"out.y" IN (0.1, 0.2)',
+        '"out.y" BETWEEN 0.2 AND 1e30',
+        '"out.y" > 1e30',
+        '"out.y" >= 0.5',
+        '0.5 >= "out.y"',
+        '0.5 > "out.y"',
+        '"out.y" < 0.5',
+        '"out.z" = "out.z"',
+        '"out.z" > "out.y"',
+        '"out.z" <= "out.y"',
+        '"out.y" >= "out.z"',
+        '"out.z" > "in.n"',
+        '"in.n" < "out.z"',
+        'NOT "out.z" > 0',
+        'ISNAN("out.z")',
+        'NOT isnan("out.y")',
+    ],
+)
+def test_nan_and_single_floats_are_compared_as_in_sql(condition):
+    expected = duckdb.sql(f'SELECT "in.n" FROM FLOATS WHERE {condition}').fetchall()
+
+    found = [index + 1 for index, holds in enumerate(Where(condition).holds(FLOATS)) if holds]
+
+    assert found == sorted(number for (number,) in expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "out.y > 0.1 AND in.n <> 4",
+        "out.y >= 0.1 OR out.z < 0.3",
+        "NOT out.z > out.y",
+        "out.y = out.z",
+        "ABS(out.y - out.z) / 2 < 0.1",
+        "in.n * 2 - 1 BETWEEN 3 AND 9",
+        "in.n / 4 > out.y",
+        "ISNAN(out.y + out.z)",
+        "in.n IN (1, 3, 6) OR out.y IN (0.1, 0.5)",
+        "out.y IS NULL OR out.l[3] IS NULL AND (out.l[9] = 1 OR in.n < 3)",
+        "out.l[1] < out.l[2] AND out.y <= 1e300",
+        "in.s = 'it''s' OR in.s > 'b'",
+    ],
+)
+def test_a_validation_and_a_reader_of_logs_mean_the_same(text):
+    arrays = {
+        "out.y": np.array([0.1, np.nan, np.inf, 0.2, -0.0, 0.5], np.float32),
+        "out.z": np.array([0.1, np.nan, 1.0, -np.inf, np.nan, 0.25]),
+        "out.l": np.arange(12, dtype=np.float32).reshape(6, 2) % 5,
+        "in.n": np.arange(1, 7),
+        "in.s": np.array(["a", "it's", "b", "ba", "", "é"], object),
+    }
+    rows = pa.table({name: array.tolist() for name, array in arrays.items()})
+    rows = rows.set_column(0, "out.y", pa.array(arrays["out.y"]))
+    parts = {
+        group: {name.removeprefix(f"{group}."): each for name, each in arrays.items()}
+        for group in ("in", "out")
+    }
+
+    found = parse(conditions.parse(text, "x"), "x").evaluate(parts["in"], parts["out"], 6)
+
+    assert found.tolist() == Where(text).holds(rows).tolist()
+    assert found.any()
+
+
+def test_a_column_of_plain_words_needs_no_quotes():
+    assert list(Where("out.y[1] > 1 AND in.flag IS NULL").holds(ROWS)) == [0, 0, 0, 0, 0]
+    assert list(Where("in.n = 2 OR out_a.y[1] >= 5").holds(ROWS)) == [0, 1, 0, 0, 1]
+    assert list(Where("metadata.out_a.status = 'timeout'").holds(ROWS)) == [0, 0, 1, 0, 0]
 
 
 def test_times_are_compared_with_texts():

@@ -61,7 +61,13 @@ def test_what_was_appended_is_on_the_disk_after_commit(path, writer):
     assert writer.commit(10)
 
     assert [values(record.entry) for record in logged(path)] == [values(e) for e in entries]
-    assert writer.stats() == {"appended": 10, "dropped": 0, "uncommitted": 0, "degraded": None}
+    assert writer.stats() == {
+        "appended": 10,
+        "dropped": 0,
+        "uncommitted": 0,
+        "undurable": 0,
+        "degraded": None,
+    }
 
 
 def test_entries_are_committed_by_themselves_within_the_interval(path, writer):

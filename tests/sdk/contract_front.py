@@ -20,6 +20,7 @@ class ContractFront:
 
     def __init__(self) -> None:
         self.erring: dict[str, str] = {}  # model name -> why it fails at each request
+        self.above: dict[str, float] = {}  # validation name -> sum of a row that is too high
         self.versions: list[dict[str, Any]] = []
         self.pipelines: list[dict[str, Any]] = []
         self.log: dict[int, list[dict[str, Any]]] = {}
@@ -49,6 +50,9 @@ class ContractFront:
             "pipeline_version": found[0]["deployment"]["pipeline_version"],
             "rows": len(values),
             "inputs": [tensor(name, np.array(column)) for name, column in columns.items()],
+            "anomalies": [
+                tensor(name, values.sum(axis=1) > high) for name, high in self.above.items()
+            ],
             "models": [champion, *challengers],
         }
         row["inputs"][0] = tensor(next(iter(columns)), values)

@@ -9,16 +9,27 @@ from __future__ import annotations
 import hashlib
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from gnomon.core.pipeline import Definition
+from gnomon.core.plan import Plan, plan
+from gnomon.core.steps import ModelRef
 from tests.sdk.contract_front import ContractFront
 from tests.sdk.contract_shadow import ContractShadow
 from tests.sdk.wire import FRONT, TOKEN, Answer, Seen, log_stream, problem
+
+
+def _validity(row: dict[str, Any]) -> set[bool]:
+    """Whether each row of a logged request is valid."""
+    found = [False] * row["rows"]
+    for tensor in row["anomalies"]:
+        found = [was or bool(now) for was, now in zip(found, tensor["data"], strict=True)]
+    return {not anomaly for anomaly in found}
 
 
 def now() -> str:
@@ -142,7 +153,12 @@ class ContractServer(ContractShadow, ContractFront):
                 return Answer(202, view)
             case ("GET", "logs"):
                 order = 1 if seen.query.get("order") == "oldest" else -1
-                rows = self.log.get(pipeline["id"], [])[::order]
+                valid = seen.query.get("valid")
+                rows = [
+                    row
+                    for row in self.log.get(pipeline["id"], [])[::order]
+                    if valid is None or (valid == "true") in _validity(row)
+                ]
                 start = int(seen.query.get("cursor", 0))
                 end = start + int(seen.query["limit"])
                 more = {
@@ -240,6 +256,7 @@ class ContractServer(ContractShadow, ContractFront):
                 "inputs": [{"name": "dense_input", "dtype": "float32", "shape": [None, 3]}],
                 "outputs": [{"name": "dense_1", "dtype": "float32", "shape": [None, 1]}],
             },
+            "runtime": "onnx",
             "tensor_fields": None,
             "tags": [],
             "created_at": now(),
@@ -275,12 +292,13 @@ class ContractServer(ContractShadow, ContractFront):
         pipeline["versions"].insert(0, str(uuid.uuid4()))
         pipeline["definition"] = definition
         pipeline["updated_at"] = now()
-        [step] = Definition.from_json(definition).steps
-        labels = (step.champion.name, *step.labels())
+        defined = Definition.from_json(definition)
+        planned = plan(defined.steps)
         models = [
             {
+                "step": step,
                 "label": label,
-                "role": "challenger" if index else "champion",
+                "role": role,
                 "name": ref.name,
                 "version": ref.uuid,
                 "sha": ref.sha256,
@@ -288,12 +306,19 @@ class ContractServer(ContractShadow, ContractFront):
                 "reason": self.failing.get(ref.name),
                 "restarts": 0,
                 "pid": 100 + index,
+                "hosts": [
+                    {
+                        "name": f"host-{index}",
+                        "state": "failed" if ref.name in self.failing else "ready",
+                        "reason": self.failing.get(ref.name),
+                        "restarts": 0,
+                        "pid": 100 + index,
+                    }
+                ],
                 "sample": rate,
                 "on": True,
             }
-            for index, (label, ref, rate) in enumerate(
-                zip(labels, step.models(), (1.0, *step.sample), strict=True)
-            )
+            for index, (step, label, role, ref, rate) in enumerate(_watching(planned))
         ]
         before = pipeline["deployment"] or {
             "id": self._id(),
@@ -316,12 +341,13 @@ class ContractServer(ContractShadow, ContractFront):
             "url": f"{self.url}{FRONT}{pipeline['name']}-{deployment_id}/{pipeline['name']}",
             "models": models,
             "shadow": {
-                "mode": step.mode,
-                "shadow_wait_ms": step.shadow_wait_ms,
+                "mode": planned.mode,
+                "shadow_wait_ms": planned.shadow_wait_ms,
                 "in_force": True,
                 "changed_at": None,
                 "changed_by": None,
             },
+            "log": asdict(defined.log),
             "before": before.get("models"),
             "updated_at": now(),
             "looks": self.settles_after_looks,
@@ -345,6 +371,15 @@ class ContractServer(ContractShadow, ContractFront):
         else:
             view.update(state="running", pipeline_version=view["wanted_version"])
         return view
+
+
+def _watching(planned: Plan) -> Iterator[tuple[int, str, str, ModelRef, float]]:
+    """The models of all stages: step, label, role, reference and sample."""
+    for stage in planned.stages:
+        for ref in stage.champions:
+            yield stage.step, ref.name, "champion", ref, 1.0
+        for label, *watching in zip(stage.labels, stage.challengers, stage.sample, strict=True):
+            yield stage.step, label, "challenger", *watching
 
 
 def _version(pipeline: dict[str, Any], number: int, uuid: str) -> dict[str, Any]:

@@ -28,12 +28,13 @@ class ContractShadow:
     def __init__(self) -> None:
         super().__init__()
         self.fronts = {"front-0": True}  # name -> whether it answers
+        self.front_log: dict[str, Any] = {"log": {}, "log_trouble": None}
         self.counted: dict[str, dict[str, Any]] = {}  # label -> what the fronts counted
         self.changes: list[dict[str, Any]] = []
 
     def stats(self, *views: dict[str, Any]) -> dict[str, Any]:
         fronts = [
-            {"front": name, "answers": answers, "requests": 12, "log": {}}
+            {"front": name, "answers": answers, "requests": 12, **self.front_log}
             for name, answers in self.fronts.items()
         ]
         deployments = [

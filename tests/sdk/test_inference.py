@@ -265,6 +265,38 @@ def test_tensors_too_large_for_one_request_are_sent_in_several(shadow, server, m
     assert result.input_data() is None
 
 
+def test_what_validations_found_is_said_row_by_row():
+    found = {"count": [1, 2, 0], "fraud": [True, True, False], "low": [False, True, False]}
+    answer = {**answered({"data": [1.0], "dim": [1], "v": 1}), "check_failures": ["fraud", "low"]}
+
+    result = InferenceResult({**answer, "anomaly": found})
+
+    assert list(result.anomalies) == ["fraud", "low"]
+    assert result.anomalies["low"].tolist() == [False, True, False]
+    assert result.anomalies["low"].dtype == bool
+    assert result.anomaly_count() == 3
+    assert result.raw["check_failures"] == ["fraud", "low"]
+    assert result.to_json()["anomalies"] == {"fraud": found["fraud"], "low": found["low"]}
+    nothing = InferenceResult(answered({"data": [1.0], "dim": [1], "v": 1}))
+    assert (nothing.anomalies, nothing.anomaly_count()) == ({}, 0)
+    assert "anomalies" not in nothing.to_json()
+
+
+def test_what_validations_found_is_joined_where_the_rows_are():
+    def answer(name, *rows):
+        tensor = {"data": [1.0] * len(rows), "dim": [len(rows)], "v": 1}
+        found = {"count": list(map(int, rows)), "fraud": list(rows)}
+        return {**answered(tensor), "check_failures": [name] * any(rows), "anomaly": found}
+
+    whole = joined(
+        [answer("fraud", True, False), answer("fraud", True), answer("b", False)], [2, 1, 1]
+    )
+
+    result = InferenceResult(whole)
+    assert result.anomalies["fraud"].tolist() == [True, False, True, False]
+    assert result.raw["check_failures"] == ["fraud"]
+
+
 def test_what_has_no_common_rows_is_not_sent_in_several(shadow, server, monkeypatch):
     monkeypatch.setattr(limits, "INFER_BODY_BYTES_MAX", 2_000)
     for tensors in ({"a": np.zeros((300, 3)), "b": np.zeros((2, 3))}, {"a": "x" * 3_000}):

@@ -248,6 +248,93 @@ def test_no_request_has_failed_a_validation(three):
     assert len(three.logs(valid=True)) == 9
 
 
+@pytest.fixture
+def validated(shadow, server):
+    """A pipeline whose validations find sums of 1.5 and 2.5 too high, asked about 0, 1, 2 and 3."""
+    server.above = {"too_high": 1.5, "much_too_high": 2.5}
+    for number in (0.0, 1.0):
+        shadow.pipeline.infer({"tensor": [[number, 0.0, 0.0]]})
+    shadow.pipeline.infer(pd.DataFrame({"tensor": [[n, 0.0, 0.0] for n in (2.0, 0.5, 3.0)]}))
+    return shadow.pipeline
+
+
+def test_entries_say_which_validations_failed(validated):
+    logs = validated.logs()
+
+    failures = [entry.validation_failures for entry in logs]
+    # Of the champion, which is last: what challengers give is not validated
+    assert failures == [[], [], ["much_too_high", "too_high"], *[[]] * 6]
+    assert logs[2].raw["check_failures"] == ["much_too_high", "too_high"]
+    html = logs._repr_html_()
+    assert html.count('<tr style="color:red">') == 1
+    assert html.count(">2</td></tr>") == 1
+    assert html.count(">0</td></tr>") == 8
+
+
+def test_rows_say_what_validations_found(validated):
+    for frame in (validated.logs().to_pandas(), validated.logs().to_polars().to_pandas()):
+        assert list(frame.columns[:6]) == [
+            *COLUMNS[:4], "anomaly.much_too_high", "anomaly.too_high"
+        ]  # fmt: skip
+        assert numbers_of(frame) == [3.0, 0.5, 2.0, 1.0, 0.0]
+        assert frame["anomaly.count"].tolist() == [2, 0, 1, 0, 0]
+        assert frame["anomaly.too_high"].tolist() == [True, False, True, False, False]
+        assert frame["anomaly.much_too_high"].tolist() == [True, *[False] * 4]
+    assert validated.logs(dataset=["anomaly.too_high"]).to_arrow().schema.types == [pa.bool_()]
+
+
+def numbers_of(frame):
+    return [cell[0] for cell in frame["in.tensor"]]
+
+
+def test_only_the_rows_with_an_anomaly_or_only_the_others_are_shown(validated, server, tmp_path):
+    bad, good = validated.logs(valid=False), validated.logs(valid=True)
+
+    assert [query["valid"] for query in (seen.query for seen in server.requests[-2:])] == [
+        "false",
+        "true",
+    ]
+    assert numbers_of(bad.to_pandas()) == [3.0, 2.0]
+    assert bad.to_pandas()["out.dense_1"].tolist() == [[6.0], [4.0]]
+    assert numbers_of(good.to_pandas()) == [0.5, 1.0, 0.0]
+    assert bad[0].input == [[2.0, 0.0, 0.0], [3.0, 0.0, 0.0]]
+    assert [entry.validation_failures for entry in good] == [[]] * 9
+    metadata = validated.logs(valid=False, dataset=["metadata"]).to_pandas()
+    assert metadata["metadata.row"].tolist() == [2, 0]
+    assert metadata["metadata.rows"].tolist() == [3, 3]
+    [lines] = validated.export_logs(tmp_path, valid=False)
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    assert [(row["in.tensor"][0], row["anomaly.count"]) for row in rows] == [(3.0, 2), (2.0, 1)]
+
+
+def test_what_was_read_is_decoded_when_it_is_looked_at(three, monkeypatch):
+    decoded = []
+    decode = records._request
+    monkeypatch.setattr(records, "_request", lambda row: decoded.append(1) or decode(row))
+    monkeypatch.setattr(limits, "LOG_READ_REQUESTS_MAX", 1)
+
+    logs = three.logs(status="ok", model="ccfraud-rf")
+
+    assert (len(logs), logs.more, decoded) == (3, False, [])
+    assert logs[2].output[0].item() == 0.0
+    assert len(decoded) == 1
+    assert [entry.output[0].tolist() for entry in logs[:2]] == [[[-2.0], [-3.0]], [[-1.0]]]
+    assert len(decoded) == 3
+    logs.to_arrow()
+    assert len(decoded) == 3
+
+
+def test_a_page_without_what_a_log_has_is_said_to_be_none():
+    rows = pa.ipc.open_stream(log_stream([])).read_all()
+    other = rows.drop_columns(["models"])
+    for odd in (other, other.append_column("models", pa.array([], pa.list_(pa.int64())))):
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, odd.schema) as writer:
+            writer.write_table(odd)
+        with pytest.raises(ServerError, match="not a log"):
+            records.decode(sink.getvalue().to_pybytes()).models()
+
+
 def test_the_columns_of_frames_are_chosen_and_named(three):
     def columns(**chosen):
         return list(three.logs(**chosen).columns)

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from gnomon.core.pipeline import ModelRef, Step
+from gnomon.core.steps import ModelRef, ModelStep
 from gnomon.sdk import page
 from tests.sdk.logged import TIME, model, request
 from tests.sdk.test_html import HOSTILE, Page
@@ -20,7 +20,7 @@ def run(*requests, **changed) -> page.Run:
     facts = {
         "pipeline": "cc-shadow",
         "facts": [("name", "cc-shadow")],
-        "step": Step(champion=ref("lstm", 1), challengers=(ref("xgb", 2), ref("rf", 3))),
+        "steps": [ModelStep(champion=ref("lstm", 1), challengers=(ref("xgb", 2), ref("rf", 3)))],
         "url": "http://127.0.0.1:8081/v1/api/pipelines/infer/cc-shadow-1/cc-shadow",
         "command": "curl",
         "requests": requests,
@@ -88,7 +88,7 @@ def test_nothing_that_comes_from_outside_becomes_html():
             hostile,
             pipeline=HOSTILE,
             facts=[(HOSTILE, HOSTILE)],
-            step=Step(champion=ref(HOSTILE, 1), challengers=(ref(HOSTILE, 2),)),
+            steps=[ModelStep(champion=ref(HOSTILE, 1), challengers=(ref(HOSTILE, 2),))],
             url=HOSTILE,
             command=f"{HOSTILE} $style ${{title}}",
         )

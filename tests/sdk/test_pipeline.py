@@ -265,6 +265,20 @@ def test_a_challenger_that_is_down_leaves_the_pipeline_running(server, shadow):
     assert "ccfraud-xgb" in status["details"][0]
 
 
+def test_one_of_several_hosts_that_is_down_is_said_and_the_pipeline_runs(server, shadow):
+    champion = server.pipelines[0]["deployment"]["models"][0]
+    died = {**champion["hosts"][0], "state": "crash_looping", "reason": "It died of signal 9."}
+    champion.update(hosts=[champion["hosts"][0], died, died])
+
+    status = shadow.pipeline.status()
+
+    version = shadow.champion.version()
+    assert status["status"] == "Running"
+    assert status["details"] == [
+        f"Model ccfraud-lstm (version {version}), 2 of its 3 hosts: It died of signal 9."
+    ]
+
+
 def test_a_deploy_need_not_be_waited_for(server, shadow, capsys):
     server.settles_after_looks = 1_000
     client = gnomon.Client(server.url, TOKEN)

@@ -194,6 +194,22 @@ def test_outputs_are_floats_as_they_are_written():
     assert frame.attrs == {"request_id": "a", "request_ids": ["a"], "challengers": {}}
 
 
+def test_what_validations_found_are_truths():
+    metadata = {"gnomon": '{"request_id": "a", "request_ids": ["a"], "challengers": {}}'}
+    columns = {
+        "anomaly.count": pa.array([1, 0], pa.uint32()),
+        "anomaly.fraud": pa.array([True, False]),
+        "anomaly.lost": pa.array([True, None]),
+    }
+
+    frame = answers.to_pandas(pa.table(columns).replace_schema_metadata(metadata))
+
+    assert frame["anomaly.count"].dtype == np.int64
+    assert frame["anomaly.fraud"].dtype == bool
+    assert frame["anomaly.fraud"].tolist() == [True, False]
+    assert frame["anomaly.lost"].tolist() == [True, None]
+
+
 def test_what_one_request_cannot_take_is_sent_in_several_and_joined_in_order(
     shadow, server, monkeypatch
 ):

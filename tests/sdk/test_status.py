@@ -66,6 +66,15 @@ def test_a_front_that_is_down_is_said_and_the_rest_is_told(server, counting):
     assert [front["status"] for front in status["engine_lbs"]] == ["Running", "Error"]
 
 
+def test_a_log_that_loses_something_is_said(server, counting):
+    server.front_log = {"log": {"appended": 9_000, "dropped": 0}, "log_trouble": None}
+    assert counting.status()["details"] == []
+    server.front_log = {"log": {"dropped": 1_200}, "log_trouble": "disk full"}
+    assert counting.status()["details"] == [
+        "front-0: its log cannot be written now (disk full); its log has dropped 1,200 entries."
+    ]
+
+
 def test_without_any_front_nothing_is_known_and_nobody_is_answered(server, counting):
     server.fronts = {"front-0": False}
     status = counting.status()

@@ -43,6 +43,7 @@ LOG_SCHEMA = pa.schema(
         ("pipeline_version", pa.string()),
         ("rows", pa.int64()),
         ("inputs", pa.list_(_TENSOR)),
+        ("anomalies", pa.list_(_TENSOR)),
         ("models", pa.list_(_MODEL)),
     ]
 )

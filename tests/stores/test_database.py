@@ -100,6 +100,7 @@ def test_a_database_of_an_older_gnomon_is_brought_up_to_date_with_what_is_in_it(
         for table in ("tagged_models", "tagged_pipelines", "tags", "members", "shadow_settings"):
             tx.exec_driver_sql(f"DROP TABLE {table}")
         tx.exec_driver_sql("ALTER TABLE model_versions DROP COLUMN configuration")
+        tx.exec_driver_sql("ALTER TABLE model_versions DROP COLUMN runtime")
         tx.exec_driver_sql("ALTER TABLE model_versions DROP COLUMN deleted_at")
         tx.exec_driver_sql("ALTER TABLE pipeline_versions DROP COLUMN restores")
         tx.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")

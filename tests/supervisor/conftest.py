@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from gnomon import unix_sockets
 from gnomon.core.deployment import HostSpec, HostStatus
 from gnomon.core.frames import HEADER, Frame, Kind, body_size, decode, encode
+from gnomon.core.model import Signature
 from gnomon.core.resources import USUAL, Resources
 from gnomon.supervisor.client import SupervisorClient
 from tests.bare import supervisor
@@ -66,6 +68,7 @@ class Bare:
         name: str = "host",
         role: str = "champion",
         resources: Resources = USUAL,
+        declared: Signature | None = None,
     ) -> HostSpec:
         path = self.save(content, name)
         spec = HostSpec(
@@ -76,6 +79,7 @@ class Bare:
             role=role,
             model_bytes=len(content),
             resources=resources,
+            declared=declared,
         )
         self.client.start_host(spec)
         return spec
@@ -99,10 +103,23 @@ class Bare:
         return line
 
 
-@pytest.fixture
-def bare(tmp_path: Path) -> Iterator[Bare]:
+@contextlib.contextmanager
+def _bare(tmp_path: Path, *options: str) -> Iterator[Bare]:
     # Deep enough that a socket's path is longer than the 107 bytes the kernel takes.
     directory = tmp_path / ("a rather long name with spaces " * 4)
     directory.mkdir()
-    with supervisor(directory, probe_timeout_s=PROBE_TIMEOUT_S) as process:
+    with supervisor(directory, *options, probe_timeout_s=PROBE_TIMEOUT_S) as process:
         yield Bare(process, directory)
+
+
+@pytest.fixture
+def bare(tmp_path: Path) -> Iterator[Bare]:
+    with _bare(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
+    """One that runs Python models, for all tests of a module."""
+    with _bare(tmp_path_factory.mktemp("python"), "--allow-python-models") as made:
+        yield made

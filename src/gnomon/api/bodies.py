@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
+from gnomon.api.step_bodies import Body, Rate, ShadowWait, StepBody
 from gnomon.core import limits
+from gnomon.core.log_settings import Level, LogSettings, WhenFull
 from gnomon.core.model import BatchConfig
-from gnomon.core.pipeline import Definition, Mode, ModelRef, Step
+from gnomon.core.pipeline import Definition
 from gnomon.core.shadow import ShadowChange
+from gnomon.core.steps import Mode
 from gnomon.stores.records import MemberRole
-
-_ID_MAX = 2**63 - 1
-
-Id = Annotated[int, Field(ge=1, le=_ID_MAX)]
-ShadowWait = Annotated[int, Field(ge=0, le=limits.SHADOW_WAIT_MAX_MS)]
-Rate = Annotated[float, Field(ge=0, le=1)]
-
-
-class Body(BaseModel):
-    """Strict: the text "1" is no number."""
-
-    model_config = ConfigDict(strict=True)
 
 
 class NewName(Body):
@@ -74,73 +65,26 @@ class Configuration(Body):
     ) = None
 
 
-class ModelBody(Body):
-    """A model version: looked up by its id and uuid, the rest is for messages."""
+class LogBody(Body):
+    """How a pipeline's requests are logged; see `core.log_settings.LogSettings`."""
 
-    version_id: Id
-    version: str
-    name: str = ""
-    ordinal: Annotated[int, Field(ge=0, le=_ID_MAX)] = 0
+    model_config = ConfigDict(strict=True, extra="forbid")
 
-    def ref(self) -> ModelRef:
-        """Return the reference, unchecked."""
-        return ModelRef(
-            version_id=self.version_id,
-            name=self.name,
-            ordinal=self.ordinal,
-            uuid=self.version,
-            sha256="",
-        )
+    level: Level = "async"
+    when_full: WhenFull = "serve"
+    redact: list[str] = Field(default_factory=list)
 
-
-class InferenceBody(Body):
-    """One model that answers."""
-
-    model: ModelBody
-
-
-class ShadowBody(Body):
-    """A champion that answers, and challengers that watch; `sample` in their order."""
-
-    champion: ModelBody
-    challengers: list[ModelBody]
-    mode: Mode = "async"
-    shadow_wait_ms: ShadowWait = limits.SHADOW_WAIT_DEFAULT_MS
-    sample: list[Rate] = []
-
-
-class InferenceStepBody(Body):
-    """A step of one model."""
-
-    ModelInference: InferenceBody
-
-    def step(self) -> Step:
-        """Return the step, its references unchecked."""
-        return Step(champion=self.ModelInference.model.ref())
-
-
-class ShadowStepBody(Body):
-    """A step with challengers."""
-
-    ShadowDeploy: ShadowBody
-
-    def step(self) -> Step:
-        """Return the step, its references unchecked."""
-        shadow = self.ShadowDeploy
-        return Step(
-            champion=shadow.champion.ref(),
-            challengers=tuple(model.ref() for model in shadow.challengers),
-            mode=shadow.mode,
-            shadow_wait_ms=shadow.shadow_wait_ms,
-            sample=tuple(shadow.sample),
-        )
+    def value(self) -> LogSettings:
+        """Return the settings, unchecked."""
+        return LogSettings(**{**dict(self), "redact": tuple(self.redact)})
 
 
 class DefinitionBody(Body):
-    """The steps of a pipeline, and what is asked of the machine (`core/resources.py`)."""
+    """The steps of a pipeline, what is asked of the machine, and how its requests are logged."""
 
-    steps: list[InferenceStepBody | ShadowStepBody]
-    deployment_config: dict[str, JsonValue] = {}
+    steps: Annotated[list[StepBody], Field(max_length=limits.STEPS_MAX)]
+    deployment_config: dict[str, JsonValue] = Field(default_factory=dict)
+    log: LogBody = LogBody()
 
 
 class ShadowChangeBody(Body):
@@ -154,7 +98,7 @@ class ShadowChangeBody(Body):
     mode: Mode | None = None
     shadow_wait_ms: ShadowWait | None = None
     sample: Rate | dict[str, Rate] | None = None
-    on: dict[str, bool] = {}
+    on: dict[str, bool] = Field(default_factory=dict)
 
     def value(self) -> ShadowChange:
         """Return the change, its labels unchecked."""
@@ -171,4 +115,5 @@ class DeploymentRequest(Body):
         return Definition(
             steps=tuple(step.step() for step in self.definition.steps),
             deployment_config=self.definition.deployment_config,
+            log=self.definition.log.value(),
         )

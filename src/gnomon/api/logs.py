@@ -18,6 +18,7 @@ from gnomon.core import limits
 from gnomon.core.access import Right
 from gnomon.core.errors import NotFound
 from gnomon.core.inference import Status
+from gnomon.core.log_settings import LogSettings
 from gnomon.log.places import directory_of, table_paths
 from gnomon.log.query import Cursor, LogQuery
 from gnomon.log.where import Where
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 ARROW_STREAM = "application/vnd.apache.arrow.stream"
 _BATCH_REQUESTS = 100
 _NOTICES, _NOTICE_CHARS = 10, 200  # in a header
+_OFF = (
+    "The log of pipeline {!r} is off: what its deployed version answers is not logged. "
+    "configure_log('async') and deploy() switch it on."
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Text = Annotated[str | None, Query(max_length=2_000)]
@@ -67,6 +72,7 @@ def read_logs(
     request_id: Text = None,
     where: Text = None,
     disagree: Text = None,
+    valid: bool | None = None,
     order: Literal["newest", "oldest"] = "newest",
     cursor: Text = None,
 ) -> StreamingResponse:
@@ -75,13 +81,14 @@ def read_logs(
     Those that arrived from `start_datetime` up to, not with, `end_datetime`; times without a zone
     are UTC. `model` is a label, `status` that of this model, or of any. `where` is a condition on
     the columns of the log's table, as `"out.dense_1"[1] > 0.5`, which holds for a row. With
-    `disagree`, a label or `*`, challengers gave other values than the champion.
+    `disagree`, a label or `*`, challengers gave other values than the champion. With `valid` there
+    is a row in which no validation found an anomaly; with `valid=false`, one in which one did.
 
     `X-Gnomon-More` says whether there are further ones; `X-Gnomon-Cursor`, given as `cursor`,
     begins with those. `X-Gnomon-Unread` names the fronts whose last moments are missing, because
     they did not answer in time; `X-Gnomon-Notices` is a JSON list of what else is missing.
     """
-    pipeline_id = pipelines.id_of(call, workspace, name)
+    pipeline, settings = pipelines.logged(call, workspace, name)
     backend: Backend = request.app.state.backend
     read: ReadLogs = request.app.state.read_logs
     after = None if cursor is None else Cursor.parse(cursor)
@@ -92,16 +99,18 @@ def read_logs(
         model=model,
         request_id=request_id,
         where=None if where is None else Where(where),
+        valid=valid,
         disagree=disagree,
         oldest_first=order == "oldest",
     )
     unread = backend.commit_logs()
-    page = read(request.app.state.log_directory, pipeline_id, query=query, limit=limit, after=after)
+    page = read(request.app.state.log_directory, pipeline.id, query=query, limit=limit, after=after)
+    notices = [_OFF.format(name), *page.notices] if _is_off(settings) else page.notices
     headers = {
         "X-Gnomon-More": "true" if page.more else "false",
         "X-Gnomon-Cursor": str(page.next),
         "X-Gnomon-Unread": ",".join(unread),
-        "X-Gnomon-Notices": json.dumps([each[:_NOTICE_CHARS] for each in page.notices[:_NOTICES]]),
+        "X-Gnomon-Notices": json.dumps([each[:_NOTICE_CHARS] for each in notices[:_NOTICES]]),
     }
     return StreamingResponse(_arrow_stream(page.table()), media_type=ARROW_STREAM, headers=headers)
 
@@ -112,15 +121,21 @@ def list_tables(
     request: Request, workspace: WorkspaceId, name: str, call: Caller, pipelines: Pipelines
 ) -> dict[str, list[str]]:
     """Return where the Delta tables of the log are, the newest last."""
-    pipeline_id = pipelines.id_of(call, workspace, name)
-    directory = directory_of(request.app.state.log_directory, workspace, pipeline_id)
+    pipeline, settings = pipelines.logged(call, workspace, name)
+    directory = directory_of(request.app.state.log_directory, workspace, pipeline.id)
     tables = table_paths(directory)
+    if not tables and _is_off(settings):
+        raise NotFound(_OFF.format(name))
     if not tables:
         raise NotFound(
             f"The log of pipeline {name!r} has no table yet: its requests move there some seconds "
             "after all of their models have ended."
         )
     return {"tables": [str(path) for path in tables]}
+
+
+def _is_off(settings: LogSettings | None) -> bool:
+    return settings is not None and settings.level == "off"
 
 
 def _microseconds(time: datetime | None) -> int | None:

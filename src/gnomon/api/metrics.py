@@ -92,20 +92,29 @@ def _of_fronts(fronts: Iterable[FrontStats]) -> list[Family]:
     entries = Family("log_entries_total", "counter", "Entries appended to the inference log.")
     dropped = Family("log_dropped_total", "counter", "Entries that the log had no room for.")
     waiting = Family("log_uncommitted", "gauge", "Entries that are not on disk yet.")
+    vain = Family("log_undurable_total", "counter", "Entries that were waited for in vain.")
+    trouble = Family("log_trouble", "gauge", "1 while the inference log cannot be written.")
+    counted = (
+        (entries, "appended"),
+        (dropped, "dropped"),
+        (waiting, "uncommitted"),
+        (vain, "undurable"),
+    )
     for front in fronts:
         up.add(front.answers, front=front.front)
         if not front.answers:
             continue
-        for family, name in ((entries, "appended"), (dropped, "dropped"), (waiting, "uncommitted")):
+        trouble.add(front.log_trouble is not None, front=front.front)
+        for family, name in counted:
             if name in front.log:
                 family.add(front.log[name], front=front.front)
-    return [up, entries, dropped, waiting]
+    return [up, entries, dropped, waiting, vain, trouble]
 
 
 def _of_deployments(deployments: Iterable[DeploymentView]) -> list[Family]:
     running = Family("deployment_running", "gauge", "1 while a pipeline is deployed and up.")
-    ready = Family("host_ready", "gauge", "1 while a model's host is ready.")
-    restarts = Family("host_restarts_total", "counter", "How often a model's host was restarted.")
+    ready = Family("host_ready", "gauge", "How many of a model's hosts are ready: nearly always 1.")
+    restarts = Family("host_restarts_total", "counter", "How often a model's hosts were restarted.")
     sample = Family("sample_ratio", "gauge", "Share of the requests that a model is to see.")
     for deployment in deployments:
         about = {
@@ -118,7 +127,7 @@ def _of_deployments(deployments: Iterable[DeploymentView]) -> list[Family]:
             continue
         for model in deployment.models:
             labels = {**about, "label": model.label, "role": model.role}
-            ready.add(model.state == "ready", **labels)
+            ready.add(sum(host.state == "ready" for host in model.hosts), **labels)
             restarts.add(model.restarts, **labels)
             sample.add(model.sample if model.on else 0.0, **labels)
     return [running, ready, restarts, sample]

@@ -11,11 +11,13 @@ from fastapi import Request
 
 from gnomon.api.bodies import Configuration
 from gnomon.api.calls import Caller, Catalog, Moment, PageRows, Term, WorkspaceId, period
+from gnomon.api.columns import SchemaText, declared_columns
 from gnomon.api.guards import guarded_router, needs
 from gnomon.api.views import ModelsView, ModelView, VersionsView, VersionView
 from gnomon.core import limits
 from gnomon.core.access import Right
 from gnomon.core.errors import ServerBusy
+from gnomon.core.model import Runtime
 
 Value = TypeVar("Value")
 
@@ -73,18 +75,24 @@ async def upload(
     call: Caller,
     catalog: Catalog,
     file_name: str = "model.onnx",
+    runtime: Runtime = "onnx",
+    input_schema: SchemaText = None,
+    output_schema: SchemaText = None,
 ) -> VersionView:
     """Take the body as the next version of a model, which is made if there is none.
+
+    Of a Python model the schemas say what it takes and gives, as JSON: a list of `name`, `dtype`
+    and `shape`, rows first. An ONNX file says so itself.
 
     Raises:
         ModelRejected (422): It cannot be served; `details.reason` says why.
         BodyTooLarge (413), OutOfSpace (507), ServerBusy (503).
     """
     slots: UploadSlots = request.app.state.uploads
+    declared = declared_columns(runtime, input_schema, output_schema)
+    begin = partial(catalog.begin_upload, file_name=file_name, declared=declared)
     with slots:
-        incoming = await slots.run(
-            lambda: catalog.begin_upload(call, workspace, name, file_name=file_name)
-        )
+        incoming = await slots.run(partial(begin, call, workspace, name))
         with incoming:
             piece = bytearray()
             async for received in request.stream():

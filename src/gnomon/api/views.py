@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSche
 from gnomon.control import deployment_views, pipelines
 from gnomon.core import stats
 from gnomon.core.deployment import ProcessStatus
+from gnomon.core.log_settings import Level, WhenFull
 from gnomon.core.model import ModelVersion
-from gnomon.core.pipeline import Mode
+from gnomon.core.steps import Mode
 from gnomon.stores import records
 
 Time = Annotated[
@@ -72,6 +73,7 @@ class VersionView(View):
     size_bytes: int
     file_name: str
     signature: dict[str, Any]
+    runtime: str
     tensor_fields: list[str] | None
     batch_config: str | None
     input_schema: list[dict[str, Any]] | None
@@ -98,6 +100,7 @@ class VersionView(View):
             size_bytes=version.size_bytes,
             file_name=version.file_name,
             signature=version.signature.to_json(),
+            runtime=version.runtime,
             tensor_fields=None if fields is None else list(fields),
             **version.configuration.to_json(),
             tags=list(version.tags),
@@ -140,11 +143,22 @@ class ModelsView(View):
     models: list[ModelView]
 
 
+class HostInDeploymentView(View):
+    """A host of a model."""
+
+    name: str
+    state: Literal["starting", "ready", "failed", "crash_looping", "stopping", "gone"]
+    reason: str | None
+    restarts: int
+    pid: int | None
+
+
 class ModelInDeploymentView(View):
-    """One model of a deployment, with what its host does."""
+    """One model of a deployment, with what its host does that fares best."""
 
     label: str
     role: Literal["champion", "challenger"]
+    step: int
     name: str
     version: str
     sha: str
@@ -152,6 +166,7 @@ class ModelInDeploymentView(View):
     reason: str | None
     restarts: int
     pid: int | None
+    hosts: list[HostInDeploymentView]
     sample: float
     on: bool
 
@@ -164,6 +179,14 @@ class ShadowView(View):
     in_force: bool
     changed_at: Time | None
     changed_by: int | None
+
+
+class LogSettingsView(View):
+    """How a pipeline's requests are logged; see `core.log_settings.LogSettings`."""
+
+    level: Level
+    when_full: WhenFull
+    redact: tuple[str, ...]
 
 
 class DeploymentView(View):
@@ -183,6 +206,7 @@ class DeploymentView(View):
     url: str
     models: list[ModelInDeploymentView]
     shadow: ShadowView
+    log: LogSettingsView
     updated_at: Time
 
     @classmethod
@@ -282,6 +306,7 @@ class FrontView(View):
     answers: bool
     requests: int
     log: dict[str, int]
+    log_trouble: str | None
 
     @classmethod
     def of(cls, front: stats.FrontStats) -> FrontView:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from gnomon.core.deployment import HostSpec, HostStatus, ProbeReport, ProcessStatus
+from gnomon.core.model import Signature
 from gnomon.core.routing import RoutingTable
 from gnomon.core.stats import FrontStats
 
@@ -38,10 +39,13 @@ class Backend(Protocol):
     def hosts(self) -> list[HostStatus]:
         """Return every host that was started and not stopped."""
 
-    def probe(self, path: Path, sha256: str) -> ProbeReport:
+    def probe(self, path: Path, sha256: str, declared: Signature | None = None) -> ProbeReport:
         """Load a model file once, away from everything else, and say what it takes and gives.
 
         Takes up to `PROBE_TIMEOUT_S`.
+
+        Args:
+            declared: What a Python model is said to take and give; None: it is an ONNX file.
         """
 
     def publish(self, table: RoutingTable) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from gnomon.core import limits
 from gnomon.core.deployment import HostSpec, HostStatus, ProbeReport, ProcessStatus
 from gnomon.core.errors import ServerError, ServerUnreachable
+from gnomon.core.model import Signature
 from gnomon.core.routing import RoutingTable
 from gnomon.core.stats import FrontStats
 from gnomon.private_files import write_private
@@ -27,7 +28,7 @@ class Supervisor(Protocol):
     def start_host(self, spec: HostSpec) -> None: ...
     def stop_host(self, name: str) -> None: ...
     def hosts(self) -> list[HostStatus]: ...
-    def probe(self, path: Path, sha256: str) -> ProbeReport: ...
+    def probe(self, path: Path, sha256: str, declared: Signature | None = None) -> ProbeReport: ...
     def processes(self) -> list[ProcessStatus]: ...
 
 
@@ -76,9 +77,9 @@ class LocalBackend:
         """See `Backend`."""
         return self._supervisor.hosts()
 
-    def probe(self, path: Path, sha256: str) -> ProbeReport:
+    def probe(self, path: Path, sha256: str, declared: Signature | None = None) -> ProbeReport:
         """See `Backend`."""
-        return self._supervisor.probe(path, sha256)
+        return self._supervisor.probe(path, sha256, declared)
 
     def processes(self) -> list[ProcessStatus]:
         """See `Backend`."""

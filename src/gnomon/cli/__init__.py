@@ -23,6 +23,7 @@ from gnomon.cli import (
     shadows,
     tags,
     upkeep,
+    workspaces,
 )
 from gnomon.cli.common import Exit, app, tell
 from gnomon.core.errors import GnomonError, ServerError
@@ -38,6 +39,7 @@ __all__ = [
     "shadows",
     "tags",
     "upkeep",
+    "workspaces",
 ]
 
 

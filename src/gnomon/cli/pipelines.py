@@ -17,6 +17,7 @@ from gnomon.cli.common import (
     find_pipeline,
     workspaces_of,
 )
+from gnomon.core.log_settings import USUAL_LOG, Level, LogSettings, WhenFull
 from gnomon.sdk.printing import print_json, print_table, printable
 
 if TYPE_CHECKING:
@@ -140,17 +141,30 @@ def deploy(
     wait: Annotated[
         bool, typer.Option("--wait/--no-wait", help="Until it answers, or could not start.")
     ] = True,
+    log_level: Annotated[
+        Level | None, typer.Option(help="How it is logged; without it as it was.")
+    ] = None,
+    log_when_full: Annotated[
+        WhenFull | None, typer.Option(help="What becomes of what cannot be logged.")
+    ] = None,
+    redact: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Not to be logged, as in.card; may be repeated."),
+    ] = None,
     workspace: WorkspaceOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Deploy a pipeline as it was last built, or an older version of it."""
+    """Deploy a pipeline as it was last built, or an older version as it was."""
     from gnomon.sdk import deployment
 
+    if version is not None and (log_level or log_when_full or redact):
+        raise typer.BadParameter("An older version is logged as it was.")
     found = find_pipeline(client_of(home), pipeline, workspace)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if version is None:
+            found.configure_log(log_level, log_when_full, redact or None)
             found.deploy(wait_for_status=wait)
         else:
             found = found.version(version).deploy(wait_for_status=wait)
@@ -161,6 +175,8 @@ def deploy(
         return
     print(f"pipeline {found.name()}: {deployment.state(view)}  {view['url']}")
     print(printable(f"  {deployment.shadow_text(view)}"))
+    if (log := LogSettings.from_json(view["log"])) != USUAL_LOG:
+        print(printable(f"  log: {log.text()}"))
     for text in told:
         print(printable(text))
 

@@ -33,6 +33,13 @@ def serve(
     open_inference: Annotated[
         bool, typer.Option("--open-inference", help="Let inference be asked without a token.")
     ] = False,
+    allow_python_models: Annotated[
+        bool,
+        typer.Option(
+            "--allow-python-models",
+            help="Run Python models: whoever may upload one may run code on this machine.",
+        ),
+    ] = False,
     probe_timeout_s: Annotated[
         float, typer.Option(min=0.1, help="Seconds that an uploaded model may take to load.")
     ] = limits.PROBE_TIMEOUT_S,
@@ -49,6 +56,7 @@ def serve(
         front_port=front_port,
         fronts=fronts,
         open_inference=open_inference,
+        allow_python_models=allow_python_models,
         probe_timeout_s=probe_timeout_s,
     )
     place = home_of(home)
@@ -120,11 +128,12 @@ def _print_status(server: dict[str, Any], models: list[dict[str, Any]]) -> None:
             ("  role", "label", "version", "state", "pid", "restarts", "reason"),
             (
                 [
-                    f"  {model['role']}",
-                    *(model[key] for key in ("label", "version", "state", "pid", "restarts")),
-                    model["reason"] or "",
+                    *(f"  {model['role']}", model["label"], model["version"]),
+                    *(host[key] for key in ("state", "pid", "restarts")),
+                    host["reason"] or "",
                 ]
                 for model in view["models"]
+                for host in model["hosts"]
             ),
         )
     print()

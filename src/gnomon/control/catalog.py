@@ -8,6 +8,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
@@ -18,7 +19,7 @@ from gnomon.control.uses import check_not_in_use
 from gnomon.core import limits
 from gnomon.core.access import Caller
 from gnomon.core.errors import Invalid, LimitReached, ModelRejected, NotFound
-from gnomon.core.model import Configuration, ModelVersion, Signature
+from gnomon.core.model import PYTHON_NOT_ALLOWED, Configuration, ModelVersion, Signature
 from gnomon.core.names import check_name
 from gnomon.core.schemas import check_configuration
 from gnomon.stores import models
@@ -34,12 +35,24 @@ _FILE_NAME_MAX = 255
 
 
 class Catalog:
-    """Models: taking in their files, finding them, and removing them."""
+    """Models: taking in their files, finding them, and removing them.
 
-    def __init__(self, database: Database, artifacts: Artifacts, backend: Backend) -> None:
+    Args:
+        allow_python_models: Take Python models too.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        artifacts: Artifacts,
+        backend: Backend,
+        *,
+        allow_python_models: bool = False,
+    ) -> None:
         self._database = database
         self._artifacts = artifacts
         self._backend = backend
+        self._allow_python_models = allow_python_models
         self._lock = threading.Lock()
         self._held: Counter[str] = Counter()  # sha256 of the files that uploads are about
 
@@ -163,24 +176,34 @@ class Catalog:
             return models.versions_by_id(tx, [found.id])[found.id]
 
     def begin_upload(
-        self, caller: Caller, workspace_id: int, name: str, *, file_name: str
+        self,
+        caller: Caller,
+        workspace_id: int,
+        name: str,
+        *,
+        file_name: str,
+        declared: Signature | None = None,
     ) -> Upload:
         """Start to take in a file as the next version of a model.
 
         Args:
             file_name: What the user calls the file; only ever shown.
+            declared: What a Python model takes and gives; None: it is an ONNX file.
 
         Raises:
             InvalidName, Invalid, LimitReached, OutOfSpace.
+            ModelRejected: The server takes no Python models.
             NotFound: No such workspace.
             Conflict: It is archived.
         """
         check_name("model", name)
         shown = _check_file_name(file_name)
+        if declared is not None and not self._allow_python_models:
+            raise ModelRejected(PYTHON_NOT_ALLOWED, reason="python_not_allowed")
         with self._database.read() as tx:
             workspace_for(tx, caller, workspace_id, adding=True)
             _check_room(tx, workspace_id, name)
-        return Upload(self, self._artifacts.begin(), caller, workspace_id, name, shown)
+        return Upload(self, self._artifacts.begin(), caller, workspace_id, name, shown, declared)
 
     def take_in(self, incoming: IncomingArtifact, upload: Upload) -> ModelVersion:
         """Keep a received file, look into it, and make it a version; see `Upload.finish`."""
@@ -189,13 +212,13 @@ class Catalog:
         with self._holding(incoming.sha256):
             artifact = incoming.commit()
             try:
-                return self._add_version(artifact, self._probe(artifact), upload)
+                return self._add_version(artifact, self._probe(artifact, upload.declared), upload)
             except BaseException:
                 self._forget(artifact)
                 raise
 
-    def _probe(self, artifact: Artifact) -> Signature:
-        report = self._backend.probe(artifact.path, artifact.sha256)
+    def _probe(self, artifact: Artifact, declared: Signature | None) -> Signature:
+        report = self._backend.probe(artifact.path, artifact.sha256, declared)
         if report.signature is None:
             log.info("model.rejected sha256=%s reason=%s", artifact.sha256, report.reason)
             raise ModelRejected(
@@ -203,6 +226,8 @@ class Catalog:
                 reason=report.reason,
                 sha256=artifact.sha256,
             )
+        if declared is not None:  # a Python model may say what it likes
+            return replace(declared, row_wise=report.signature.row_wise)
         return report.signature
 
     def _add_version(
@@ -225,6 +250,7 @@ class Catalog:
                 size_bytes=artifact.size_bytes,
                 file_name=upload.file_name,
                 signature=signature,
+                runtime="onnx" if upload.declared is None else "python",
                 user_id=caller.user_id,
                 now=now,
             )
@@ -286,6 +312,7 @@ class Upload:
         workspace_id: int,
         name: str,
         file_name: str,
+        declared: Signature | None,
     ) -> None:
         self._catalog = catalog
         self._incoming = incoming
@@ -293,6 +320,7 @@ class Upload:
         self.workspace_id = workspace_id
         self.name = name
         self.file_name = file_name
+        self.declared = declared
 
     def __enter__(self) -> Upload:
         return self

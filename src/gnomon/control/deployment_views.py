@@ -7,12 +7,29 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from gnomon.control.routes import follows, host_name, shadow_of
+from gnomon.control.routes import Placed, follows, placed_models, shadow_of
 from gnomon.core.deployment import DeploymentState, HostState, HostStatus
-from gnomon.core.pipeline import Mode, ModelRef
-from gnomon.core.resources import resources_of
-from gnomon.core.routing import Role, Route
+from gnomon.core.log_settings import LogSettings
+from gnomon.core.routing import Role, Route, host_names
+from gnomon.core.steps import Mode
 from gnomon.stores.records import Deployment, Desired, PipelineVersion
+
+_BEST_FIRST = ("ready", "starting", "crash_looping", "stopping", "failed", "gone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HostInDeployment:
+    """What a host does.
+
+    Attributes:
+        state: "gone": there is none.
+    """
+
+    name: str
+    state: HostState | Literal["gone"]
+    reason: str | None
+    restarts: int
+    pid: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,14 +37,18 @@ class ModelInDeployment:
     """One model of a deployment, with what its host does.
 
     Attributes:
+        step: Index of its step.
         version: uuid of the model version.
-        state: "gone": it has no host.
+        state, reason, pid: Of the host that fares best.
+        restarts: Of all its hosts.
+        hosts: What each of them does; nearly always there is one.
         sample: Share of the requests that it sees while it is on, in [0, 1].
         on: False: it was switched off, and sees none.
     """
 
     label: str
     role: Role
+    step: int
     name: str
     version: str
     sha: str
@@ -35,6 +56,7 @@ class ModelInDeployment:
     reason: str | None
     restarts: int
     pid: int | None
+    hosts: tuple[HostInDeployment, ...]
     sample: float
     on: bool
 
@@ -44,7 +66,7 @@ class ShadowView:
     """How the challengers of a deployment watch.
 
     Attributes:
-        mode, shadow_wait_ms: See `core.pipeline.Step`.
+        mode, shadow_wait_ms: See `core.steps.ModelStep`.
         in_force: Every front does so, and `sample` and `on` of the models are in force too.
         changed_at, changed_by: When and by whom it was last changed; None: it is as defined.
     """
@@ -67,6 +89,7 @@ class DeploymentView:
         url: Where inferences go.
         models: Of the version that callers get, if the wanted one failed; else of the wanted one.
         shadow: Of the same version.
+        log: Of the same version: how its requests are logged.
     """
 
     id: int
@@ -83,6 +106,7 @@ class DeploymentView:
     url: str
     models: tuple[ModelInDeployment, ...]
     shadow: ShadowView
+    log: LogSettings
     updated_at: datetime
 
 
@@ -136,6 +160,7 @@ def view_of(
             deployment.id, shown, hosts, absent="starting" if state == "starting" else "gone"
         ),
         shadow=_shadow(shown, published),
+        log=shown.definition.log,
         updated_at=deployment.updated_at,
     )
 
@@ -160,29 +185,41 @@ def _models(
     absent: HostState | Literal["gone"],
 ) -> tuple[ModelInDeployment, ...]:
     settings = shadow_of(version)
-    found = []
-    for step in version.definition.steps:
-        labelled: list[tuple[str, Role, ModelRef]] = [
-            (step.champion.name, "champion", step.champion)
-        ]
-        for label, ref in zip(step.labels(), step.challengers, strict=True):
-            labelled.append((label, "challenger", ref))
-        for label, role, ref in labelled:
-            resources = resources_of(version.definition.deployment_config, ref)
-            status = hosts.get(host_name(deployment_id, ref.version_id, role, resources))
-            found.append(
-                ModelInDeployment(
-                    label=label,
-                    role=role,
-                    name=ref.name,
-                    version=ref.uuid,
-                    sha=ref.sha256,
-                    state=absent if status is None else status.state,
-                    reason=None if status is None else status.reason,
-                    restarts=0 if status is None else status.restarts,
-                    pid=None if status is None else status.pid,
-                    sample=settings.sample.get(label, 1.0),
-                    on=label not in settings.off,
-                )
-            )
-    return tuple(found)
+
+    def seen(placed: Placed) -> ModelInDeployment:
+        found = tuple(
+            _host(name, hosts.get(name), absent)
+            for name in host_names(placed.host, placed.replicas)
+        )
+        best = min(found, key=lambda host: _BEST_FIRST.index(host.state))
+        return ModelInDeployment(
+            label=placed.label,
+            role=placed.role,
+            step=placed.step,
+            name=placed.ref.name,
+            version=placed.ref.uuid,
+            sha=placed.ref.sha256,
+            state=best.state,
+            reason=best.reason,
+            restarts=sum(host.restarts for host in found),
+            pid=best.pid,
+            hosts=found,
+            sample=settings.sample.get(placed.label, 1.0),
+            on=placed.label not in settings.off,
+        )
+
+    return tuple(map(seen, placed_models(deployment_id, version)))
+
+
+def _host(
+    name: str, status: HostStatus | None, absent: HostState | Literal["gone"]
+) -> HostInDeployment:
+    if status is None:
+        return HostInDeployment(name=name, state=absent, reason=None, restarts=0, pid=None)
+    return HostInDeployment(
+        name=name,
+        state=status.state,
+        reason=status.reason,
+        restarts=status.restarts,
+        pid=status.pid,
+    )

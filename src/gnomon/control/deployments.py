@@ -16,10 +16,14 @@ from gnomon.control.changes import Changes
 from gnomon.control.deployment_views import DeploymentView, is_settled, view_of
 from gnomon.core import limits
 from gnomon.core.access import Caller
+from gnomon.core.chains import Fed, check_chain
 from gnomon.core.errors import NotFound, ServerUnreachable
-from gnomon.core.pipeline import Definition, ModelRef, check_steps
+from gnomon.core.pipeline import Definition
+from gnomon.core.plan import check_steps, plan
+from gnomon.core.redaction import check_redacted
 from gnomon.core.resources import check_document
 from gnomon.core.routing import Route
+from gnomon.core.steps import ModelRef, with_refs
 from gnomon.stores import deployments as rows
 from gnomon.stores import models, pipelines
 from gnomon.stores.database import Database, Transaction
@@ -62,10 +66,12 @@ class Deployments:
 
         Raises:
             NotFound: No such workspace, pipeline or model version.
-            Invalid, LimitReached: See `check_steps` and `check_document`.
+            Invalid, LimitReached: See `check_steps`, `check_document`, `check_chain`,
+                `LogSettings.check` and `check_redacted`.
         """
         check_steps(definition.steps)
         check_document(definition.deployment_config)
+        definition.log.check()
         with self._database.write() as tx:
             pipeline = pipeline_for(tx, caller, workspace_id, name, adding=True)
             known, tensor_fields = _looked_up(tx, workspace_id, definition)
@@ -82,15 +88,15 @@ class Deployments:
 
         Raises:
             NotFound: No such workspace, pipeline or version; or a model version of it was deleted.
-            Invalid: It has no steps.
+            Invalid: It has no steps, or they would be refused today.
         """
         with self._database.write() as tx:
             pipeline = pipeline_for(tx, caller, workspace_id, name, adding=True)
             older = version_for(tx, pipeline, version)
             definition = older.version.definition
             check_steps(definition.steps)
-            _looked_up(tx, workspace_id, definition)
             fields = older.version.tensor_fields
+            _looked_up(tx, workspace_id, definition, fields)
             deployment = _wanted(tx, caller, pipeline, definition, fields, older.version.uuid)
         return self._asked(caller, deployment)
 
@@ -250,9 +256,20 @@ def _wanted(
 
 
 def _looked_up(
-    tx: Transaction, workspace_id: int, definition: Definition
-) -> tuple[Definition, dict[int, tuple[str, ...] | None]]:
-    """Return the definition with every reference read from the database, and the columns."""
+    tx: Transaction,
+    workspace_id: int,
+    definition: Definition,
+    pinned: Mapping[int, tuple[str, ...] | None] | None = None,
+) -> tuple[Definition, Mapping[int, tuple[str, ...] | None]]:
+    """Return the definition with every reference read from the database, and the columns.
+
+    Args:
+        pinned: The columns that feed each model version; None: as it is configured now.
+
+    Raises:
+        NotFound: There is no such model version.
+        Invalid: See `check_chain` and `check_redacted`.
+    """
     known = models.versions_by_id(tx, (ref.version_id for ref in definition.models()))
 
     def true(ref: ModelRef) -> ModelRef:
@@ -273,17 +290,17 @@ def _looked_up(
             single=model.configuration.batch_config == "single",
         )
 
-    steps = tuple(
-        replace(
-            step,
-            champion=true(step.champion),
-            challengers=tuple(true(ref) for ref in step.challengers),
-        )
-        for step in definition.steps
-    )
-    return replace(definition, steps=steps), {
-        key: model.tensor_fields for key, model in known.items()
+    steps = tuple(with_refs(step, true) for step in definition.steps)
+    planned = plan(steps)
+    tensor_fields = pinned or {key: model.tensor_fields for key, model in known.items()}
+    signatures = {key: model.signature for key, model in known.items()}
+    fed = {
+        key: Fed(signature=signature, tensor_fields=tensor_fields.get(key))
+        for key, signature in signatures.items()
     }
+    check_chain(planned, fed)
+    check_redacted(definition.log, planned, signatures)
+    return replace(definition, steps=steps), tensor_fields
 
 
 def _log_wish(deployment: Deployment, caller: Caller) -> None:

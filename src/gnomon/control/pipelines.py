@@ -15,6 +15,7 @@ from gnomon.control.uses import check_at_rest
 from gnomon.core import limits
 from gnomon.core.access import Caller
 from gnomon.core.errors import LimitReached, NotFound
+from gnomon.core.log_settings import LogSettings
 from gnomon.core.names import check_name
 from gnomon.core.pipeline import Definition
 from gnomon.stores import deployments as deployment_rows
@@ -101,6 +102,24 @@ class Pipelines:
         """
         with self._database.read() as tx:
             return pipeline_for(tx, caller, workspace_id, name).id
+
+    def logged(
+        self, caller: Caller, workspace_id: int, name: str
+    ) -> tuple[Pipeline, LogSettings | None]:
+        """Return a pipeline, and how the version is logged that callers get, or last got.
+
+        Returns:
+            None instead of the settings if it was never deployed.
+
+        Raises:
+            NotFound: No such workspace or pipeline.
+        """
+        with self._database.read() as tx:
+            pipeline = pipeline_for(tx, caller, workspace_id, name)
+            deployment = deployment_rows.find_deployment(tx, pipeline.id)
+        if deployment is None:
+            return pipeline, None
+        return pipeline, (deployment.serving or deployment.wanted).definition.log
 
     def list(
         self,

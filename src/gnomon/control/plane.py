@@ -48,6 +48,7 @@ class ControlPlane:
         token_hash: str,
         front_url: str,
         open_inference: bool = False,
+        allow_python_models: bool = False,
     ) -> ControlPlane:
         """Open the stores, make the owner where it is missing, and sweep what a crash left.
 
@@ -58,6 +59,7 @@ class ControlPlane:
             token_hash: Of the owner's token (`core.access.token_hash`).
             front_url: Of the data plane, without a slash at the end.
             open_inference: Inference needs no token.
+            allow_python_models: Take Python models too.
 
         Raises:
             ServerError: The database cannot be used; the message says what to do.
@@ -76,7 +78,7 @@ class ControlPlane:
         deployments = Deployments(
             opened, backend, changes, published=reconciler.published, front_url=front_url
         )
-        catalog = Catalog(opened, store, backend)
+        catalog = Catalog(opened, store, backend, allow_python_models=allow_python_models)
         return cls(
             database=opened,
             backend=backend,

@@ -3,8 +3,9 @@
     start what is wanted -> when it is up, publish -> note it -> stop what nobody needs
 
 New hosts are up before a front hears of them, and old ones stop after every front forgot them, so
-a redeploy loses no request. A deployment is up when its champion is ready and each challenger is
-ready, or failed, or had its time: a challenger never holds up a deployment and never fails one.
+a redeploy loses no request. A deployment is up when each champion has a host that is ready, and
+each other host is ready, or failed, or had its time: a challenger, or one of several hosts of a
+champion, never holds up a deployment for long and never fails one.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class StartHost:
-    """Start the host of a model, for a deployment."""
+    """Start a host for a deployment: the only one of `model`, which is as that host has it."""
 
     deployment_id: int
     model: ServedModel
@@ -165,12 +166,18 @@ def _gave_up(seen: Seen) -> bool:
 
 
 def _needed(seen: Seen) -> Iterator[ServedModel]:
+    """Yield the models that need hosts, each as each of its hosts has it."""
     if seen.wanted is None:
         return
     if not _gave_up(seen):
-        yield from seen.wanted.models()
+        yield from _in_hosts(seen.wanted)
     if seen.serving is not None:
-        yield from seen.serving.models()
+        yield from _in_hosts(seen.serving)
+
+
+def _in_hosts(route: Route) -> Iterator[ServedModel]:
+    for model in route.served():
+        yield from model.each()
 
 
 def _starts(seen: Seen, look: Look) -> list[Action]:
@@ -210,6 +217,16 @@ def _down_reason(name: str, seen: Seen, look: Look) -> str | None:
     return status.reason or "Its host does not stay up."
 
 
+def _champion_down(seen: Seen, look: Look) -> str | None:
+    """Return why a champion cannot come up; None if all of them may."""
+    assert seen.wanted is not None
+    for model in seen.wanted.champions():
+        reasons = [_down_reason(host, seen, look) for host in model.hosts]
+        if all(reasons):
+            return f"The champion {model} did not start: {reasons[0]}"
+    return None
+
+
 def _is_ready(name: str, look: Look) -> bool:
     status = look.hosts.get(name)
     return status is not None and status.state == "ready"
@@ -217,18 +234,21 @@ def _is_ready(name: str, look: Look) -> bool:
 
 def _is_up(seen: Seen, look: Look) -> bool:
     assert seen.wanted is not None
-    return _is_ready(seen.wanted.champion.host, look) and (
-        seen.waited_s >= limits.CHALLENGERS_START_TIMEOUT_S
+    answers = all(
+        any(_is_ready(host, look) for host in model.hosts) for model in seen.wanted.champions()
+    )
+    return answers and (
+        seen.waited_s >= limits.OTHER_HOSTS_START_TIMEOUT_S
         or all(
             _is_ready(model.host, look) or _down_reason(model.host, seen, look) is not None
-            for model in seen.wanted.challengers
+            for model in _in_hosts(seen.wanted)
         )
     )
 
 
 def _stops(look: Look, routes: Mapping[int, Route]) -> list[Action]:
     needed = {model.host for seen in look.deployments for model in _needed(seen)}
-    needed |= {model.host for route in routes.values() for model in route.models()}
+    needed |= {model.host for route in routes.values() for model in _in_hosts(route)}
     return [
         StopHost(name)
         for name, status in look.hosts.items()
@@ -255,13 +275,13 @@ def _notes(seen: Seen, look: Look, *, published: bool) -> list[Action]:
             note = Note(
                 deployment_id=seen.id, revision=seen.revision, state="running", serving=serving
             )
-    elif reason := _down_reason(seen.wanted.champion.host, seen, look):
+    elif reason := _champion_down(seen, look):
         note = Note(
             deployment_id=seen.id,
             revision=seen.revision,
             state="failed",
             serving=serving,
-            reason=f"The champion {seen.wanted.champion} did not start: {reason}",
+            reason=reason,
         )
     elif seen.noted == "running" and seen.noted_revision == seen.revision:
         note = Note(  # everything was restarted

@@ -23,6 +23,7 @@ class HostSpec:
         model_path: The file in the artifact store.
         model_bytes: Size of that file; the memory cap follows from it, if none was asked for.
         resources: What was asked for.
+        declared: What a Python model was said to take and give; None: it is an ONNX model.
     """
 
     name: str
@@ -32,6 +33,7 @@ class HostSpec:
     role: Role
     model_bytes: int
     resources: Resources = USUAL
+    declared: Signature | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the spec as JSON values."""
@@ -40,7 +42,14 @@ class HostSpec:
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> HostSpec:
         """Read what `to_json` wrote."""
-        return cls(**{**value, "resources": Resources(**value["resources"])})
+        declared = value["declared"]
+        return cls(
+            **{
+                **value,
+                "resources": Resources(**value["resources"]),
+                "declared": None if declared is None else Signature.from_json(declared),
+            }
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +88,8 @@ class ProbeReport:
 
     Attributes:
         reason: Code word: not_onnx, external_data_not_allowed, custom_operator, model_too_complex,
-            model_load_failed, model_crashed_loader, model_load_timeout, model_memory_exceeded.
+            model_load_failed, model_crashed_loader, model_load_timeout, model_memory_exceeded; of
+            a Python model also not_python, model_failed, python_not_allowed, python_not_confined.
         message: The same in a sentence.
     """
 

@@ -19,6 +19,7 @@
     │   ├── NotDeployed            no running deployment under this address
     │   ├── Overloaded             the queue is full
     │   ├── HostUnavailable        the champion's host is starting or gone
+    │   ├── NotLogged              it cannot be logged, and its pipeline answers nothing that is not
     │   └── InferenceTimeout       no answer within the deadline
     ├── DeploymentError            a deployment did not come up or go down
     │   └── WaitExpired            it may still do so: the caller's patience ended first
@@ -167,6 +168,12 @@ class HostUnavailable(InferenceError):
     """The champion's host is starting, or ended while the request was under way."""
 
     code = "host_unavailable"
+
+
+class NotLogged(InferenceError):
+    """The log or its disk is full or fails, and the pipeline answers nothing that is not logged."""
+
+    code = "not_logged"
 
 
 class InferenceTimeout(InferenceError):

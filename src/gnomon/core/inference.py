@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Protocol
+from typing import Protocol, Self
 
 from gnomon.core.routing import Route, ServedModel
 from gnomon.core.tensors import Array
@@ -42,6 +42,8 @@ class Observation:
             did not run.
         time_us: When it ended, microseconds since 1970.
         code: Code of the error in the tree, for the champion's answer.
+        anomalies: What the pipeline's validations found, by name: one bool for each row. Of the
+            champion only.
     """
 
     model: ServedModel
@@ -51,10 +53,21 @@ class Observation:
     elapsed_ns: int = 0
     time_us: int = 0
     code: str = "inference_failed"
+    anomalies: Mapping[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert (self.status is Status.OK) == (self.outputs is not None)
         assert self.elapsed_ns >= 0
+
+    def of_rows(self, start: int, stop: int) -> Self:
+        """Return what it says of some of its rows; its outputs have the row as their first axis."""
+        if self.outputs is None:
+            return self
+        return replace(
+            self,
+            outputs=tuple([array[start:stop] for array in self.outputs]),
+            anomalies={name: array[start:stop] for name, array in self.anomalies.items()},
+        )
 
 
 class Ticket:
@@ -118,8 +131,41 @@ class ObservationEntry:
     observation: Observation
 
 
+Told = Callable[[bool], None]
+
+
 class InferenceLog(Protocol):
     """Where a front appends. Appending never blocks, never raises and never waits for a disk."""
 
-    def append(self, entry: InferenceEntry | ObservationEntry) -> bool:
-        """Take the entry; False if it was dropped because the log's queue is full."""
+    @property
+    def trouble(self) -> str | None:
+        """Say why what is appended now may not be kept; None: nothing is wrong."""
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether what is appended now is dropped."""
+
+    def append(self, entry: InferenceEntry | ObservationEntry, told: Told | None = None) -> bool:
+        """Take the entry; False if it was dropped because the log's queue is full.
+
+        Args:
+            told: Called once, unless the entry was dropped: with True when it is on the disk,
+                with False when it could not be written at the first try. None: nobody waits.
+        """
+
+
+class Nowhere:
+    """The log of a pipeline that is not logged; implements `InferenceLog`."""
+
+    trouble: str | None = None
+    is_full: bool = False
+
+    def append(
+        self,
+        entry: InferenceEntry | ObservationEntry,  # noqa: ARG002
+        told: Told | None = None,
+    ) -> bool:
+        """Keep nothing of it."""
+        if told is not None:
+            told(True)
+        return True

@@ -12,11 +12,11 @@ from gnomon.core.tensors import TensorSpec
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Signature:
-    """What a model takes and gives, read from the file by the probe.
+    """What a model takes and gives: read from an ONNX file, declared of a Python model.
 
     Attributes:
-        inputs: In the order of the model's graph.
-        outputs: In the order of the model's graph.
+        inputs: In the order of the model's graph, or of what was declared.
+        outputs: Likewise.
         row_wise: The probe saw that each row of the outputs follows from the same row of the
             inputs alone, so rows of different requests may be run together.
     """
@@ -44,6 +44,12 @@ class Signature:
 
 
 BatchConfig = Literal["single", "batch"]
+Runtime = Literal["onnx", "python"]
+
+PYTHON_NOT_ALLOWED = (
+    "This server runs no Python models. Start it with 'gnomon serve --allow-python-models' if "
+    "whoever may upload a model may also run code on its machine."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +112,7 @@ class ModelVersion:
         name: The model's name, unique in its workspace without regard to case.
         ordinal: 1 for the first upload under this name, then 2, 3, ...
         sha256: Hex digest of the file's bytes, and the file's name in the artifact store.
+        runtime: What runs it: ONNX Runtime, or Python.
         tensor_fields: The i-th column name feeds the i-th graph input; None: found by name.
         created_by: Id of the user who uploaded it.
         author: That user's name.
@@ -123,6 +130,7 @@ class ModelVersion:
     size_bytes: int
     file_name: str
     signature: Signature
+    runtime: Runtime = "onnx"
     tensor_fields: tuple[str, ...] | None = None
     configuration: Configuration = UNCONFIGURED
     created_at: datetime

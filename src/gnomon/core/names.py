@@ -11,6 +11,7 @@ Kind = Literal["workspace", "model", "pipeline"]
 
 _NAME = re.compile(r"[a-zA-Z](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 _USER_NAME_CHARS_MAX = 63
+_VALIDATION = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]{0,62}")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -60,6 +61,23 @@ def check_user_name(name: str) -> str:
             kind="user",
         )
     return name
+
+
+def check_validation_name(name: object) -> str:
+    """Return `name` if a validation may be called that: it becomes the column `anomaly.<name>`.
+
+    Raises:
+        InvalidName: It is no word of 1 to 63 ASCII letters, digits and `_`, or "count".
+    """
+    is_word = isinstance(name, str) and _VALIDATION.fullmatch(name) is not None
+    if not is_word or str(name).lower() == "count":
+        raise InvalidName(
+            f"A validation cannot be named {str(name)[:80]!r}: it must have 1 to 63 ASCII letters, "
+            'digits and "_", begin with no digit, and not be "count", which is the number of '
+            "anomalies.",
+            kind="validation",
+        )
+    return str(name)
 
 
 def check_request_id(request_id: str) -> str:

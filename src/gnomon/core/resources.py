@@ -1,4 +1,4 @@
-"""What a deployment asks of its machine: how much each model's host may use.
+"""What a deployment asks of its machine: how much each model's host may use, and how many it has.
 
 It is asked for in a document that may ask for more than one machine can give:
 
@@ -6,7 +6,8 @@ It is asked for in a document that may ask for more than one machine can give:
      "engineAux": {"images": {"<model name>-<version id>": {"resources": ...}}}}
 
 CPUs and memory of `engine` are those of each model's host, those of `engineAux` of one model's.
-All else is kept with the pipeline version and has no effect.
+`replicas` is how many hosts each champion has; `autoscale.replica_min` asks for so many too, and
+nothing is scaled. All else is kept with the pipeline version and has no effect.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 
 from gnomon.core import limits
 from gnomon.core.errors import Invalid
-from gnomon.core.pipeline import ModelRef
+from gnomon.core.steps import ModelRef
 
 _UNITS = {
     "": 1,
@@ -34,6 +35,8 @@ _REPEATING = {
     for what in ("cpu", "memory")
     for place in ("", "resources.limits.", "resources.requests.")
 }
+# Each asks for so many hosts.
+_REPLICAS = ("engine.replicas", "engine.autoscale.replica_min", "engine.autoscale.replica_max")
 _SHOWN_CHARS = 40
 
 
@@ -76,8 +79,19 @@ def resources_of(document: Mapping[str, Any], model: ModelRef) -> Resources:
     )
 
 
+def replicas_of(document: Mapping[str, Any]) -> int:
+    """Return how many hosts each champion has; a challenger has one.
+
+    Args:
+        document: See the module.
+    """
+    # What was kept before replicas had an effect may be anything.
+    asked = [count for _, count in _replicas(document) if _is_count(count)]
+    return min(max(asked, default=1) or 1, limits.HOSTS_PER_MODEL_MAX)
+
+
 def check_document(document: Any) -> None:
-    """Refuse what cannot be kept, and CPUs or memory that no host can have.
+    """Refuse what cannot be kept, CPUs or memory that no host can have, and too many hosts.
 
     Raises:
         Invalid: It says what was found and what can be asked for.
@@ -95,6 +109,12 @@ def check_document(document: Any) -> None:
         raise Invalid(
             f"deployment_config has {size} bytes; {limits.DEPLOYMENT_CONFIG_BYTES_MAX} at most."
         )
+    for name, count in _replicas(document):
+        if not _is_count(count) or count > limits.HOSTS_PER_MODEL_MAX:
+            raise Invalid(
+                f"{name} must be a whole number, from 0 to {limits.HOSTS_PER_MODEL_MAX}: each is a "
+                f"process on this machine; got {_shown(count)}."
+            )
     for asked in (document.get("engine", {}), *_images(document).values()):
         found = _limits(asked)
         if "cpu" in found:
@@ -111,10 +131,13 @@ def without_effect(document: Mapping[str, Any], models: Iterable[ModelRef]) -> l
     """
     hosts = ["engine.", *(f"engineAux.images.{_key(model)}." for model in models)]
     asked = dict(_leaves(document))
+    replicas = replicas_of(document)
 
     def has_effect(name: str, value: Any) -> bool:
-        if name == "workspace_id" or (name, value) == ("engine.replicas", 1):
+        if name == "workspace_id":
             return True
+        if name in _REPLICAS:
+            return bool(value == replicas)
         host = next((host for host in hosts if name.startswith(host)), None)
         what = None if host is None else _REPEATING.get(name.removeprefix(host))
         return what is not None and asked.get(f"{host}resources.limits.{what}") == value
@@ -135,6 +158,20 @@ def _part(place: Any, name: str) -> Mapping[str, Any]:
     if not isinstance(part, Mapping):
         raise Invalid(f"{name!r} in deployment_config must be an object, got {_shown(part)}.")
     return part
+
+
+def _replicas(document: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what asks for a number of hosts, and the number."""
+    engine = _part(document, "engine")
+    if "replicas" in engine:
+        yield _REPLICAS[0], engine["replicas"]
+    scaled = engine.get("autoscale")
+    if isinstance(scaled, Mapping) and "replica_min" in scaled:
+        yield _REPLICAS[1], scaled["replica_min"]
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
 
 
 def _images(document: Mapping[str, Any]) -> Mapping[str, Any]:

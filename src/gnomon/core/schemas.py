@@ -1,12 +1,13 @@
-"""Whether the columns that a user expects a model to take or give are those that it declares."""
+"""The columns that users say a model takes or gives: of a Python model they make them so."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from gnomon.core import limits
 from gnomon.core.errors import Invalid
 from gnomon.core.model import Configuration, Signature
-from gnomon.core.tensors import TensorSpec
+from gnomon.core.tensors import DTYPES, TensorSpec
 
 
 def check_configuration(
@@ -33,6 +34,48 @@ def check_configuration(
         raise Invalid(
             f'{model}: batch_config "single" runs each request alone, and dynamic_batching_config '
             "is about running several together; give one of them."
+        )
+
+
+def declared_signature(inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Signature:
+    """Return what a Python model takes and gives, as its user says.
+
+    Raises:
+        Invalid: There are no columns, too many of them, or some that no model can have.
+    """
+    for argument, columns in (("input_schema", inputs), ("output_schema", outputs)):
+        if not columns:
+            raise Invalid(
+                f"A Python model needs the columns that it takes and gives: {argument} has none."
+            )
+        if len(columns) > limits.TENSORS_PER_REQUEST_MAX:
+            raise Invalid(
+                f"{argument} has {len(columns)} columns; {limits.TENSORS_PER_REQUEST_MAX} at most."
+            )
+        for column in columns:
+            _check_column(argument, column)
+        if len({column.name for column in columns}) < len(columns):
+            raise Invalid(f"{argument} has two columns of one name; name each once.")
+    return Signature(inputs=tuple(inputs), outputs=tuple(outputs))
+
+
+def _check_column(argument: str, column: TensorSpec) -> None:
+    name = column.name
+    if not name or not name.isprintable() or len(name.encode()) > limits.MODEL_NAME_BYTES_MAX:
+        raise Invalid(
+            f"{argument}: a column must be named by 1 to {limits.MODEL_NAME_BYTES_MAX} bytes of "
+            f"printable text, got {name[:80]!r}."
+        )
+    sizes = [size for size in column.shape[1:] if size is not None]
+    if (
+        column.dtype not in DTYPES
+        or column.shape[:1] != (None,)
+        or len(column.shape) > limits.TENSOR_RANK_MAX
+        or not all(1 <= size <= limits.TENSOR_ELEMENTS_MAX for size in sizes)
+    ):
+        raise Invalid(
+            f"{argument}: the column {name[:80]!r} is {str(column)[:80]}; a column has any number "
+            f"of rows, and values of one of the types {', '.join(DTYPES)}."
         )
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gnomon.core.errors import Invalid
-from gnomon.core.pipeline import Mode, Step
+from gnomon.core.plan import Plan
 from gnomon.core.sampling import check_labels, rates_by_label
+from gnomon.core.steps import Mode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +17,7 @@ class ShadowChange:
     """What is to be another way; what is None or not named stays.
 
     Attributes:
-        mode, shadow_wait_ms: See `Step`.
+        mode, shadow_wait_ms: See `ModelStep`.
         sample: One rate for all challengers, or rates by label.
         on: By label, whether a challenger watches. One that is off keeps its rate and its host.
     """
@@ -43,7 +44,7 @@ class ShadowSettings:
     """How the challengers of one pipeline version watch now.
 
     Attributes:
-        mode, shadow_wait_ms: See `Step`.
+        mode, shadow_wait_ms: See `ModelStep`.
         sample: Share of the requests that each challenger sees while it is on, by label.
         off: Labels of those that see none.
     """
@@ -54,13 +55,9 @@ class ShadowSettings:
     off: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, step: Step) -> ShadowSettings:
-        """Return the settings that a step begins with."""
-        return cls(
-            mode=step.mode,
-            shadow_wait_ms=step.shadow_wait_ms,
-            sample=dict(zip(step.labels(), step.sample, strict=True)),
-        )
+    def of(cls, plan: Plan) -> ShadowSettings:
+        """Return the settings that a pipeline version begins with."""
+        return cls(mode=plan.mode, shadow_wait_ms=plan.shadow_wait_ms, sample=plan.sample())
 
     def rate(self, label: str) -> float:
         """Return the share of the requests that a challenger sees, 0 if it is off."""

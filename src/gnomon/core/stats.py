@@ -15,14 +15,14 @@ _BREAKERS: Sequence[BreakerState | None] = (None, "closed", "half_open", "open")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelStats:
-    """What one model did since its front started: `sampled` is the sum of the outcomes.
+    """What one model did since the server started: `sampled` is the sum of the outcomes.
 
     Attributes:
         sampled: Requests that were for it; of a champion all.
         ok, error, timeout, dropped, schema, skipped, lost, pending: See `core.inference.Status`.
         p50_ms, p99_ms: Of its newest runs; None: there was none.
         breaker: None: it has none, as a champion.
-        connected: The front has its connection to the model's host.
+        connected: The front has its connection to the model's host; to one, if there are several.
     """
 
     sampled: int = 0
@@ -74,13 +74,14 @@ def total(stats: Iterable[ModelStats]) -> ModelStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrontStats:
-    """What one front counted since it started.
+    """What one front counted since the server started.
 
     Attributes:
         front: Its name.
         answers: False: it did not answer in time, and nothing is known of it.
         requests: Inference requests of what is deployed now.
-        log: Entries that were appended, dropped, and are not committed yet.
+        log: Entries that were appended, dropped, are not committed yet, or were waited for in vain.
+        log_trouble: Why its log cannot be written at present; None: it can.
         models: By deployment id and label.
     """
 
@@ -88,6 +89,7 @@ class FrontStats:
     answers: bool
     requests: int = 0
     log: Mapping[str, int] = field(default_factory=dict)
+    log_trouble: str | None = None
     models: Mapping[int, Mapping[str, ModelStats]] = field(default_factory=dict)
 
     @classmethod
@@ -98,6 +100,7 @@ class FrontStats:
             answers=True,
             requests=value["requests"],
             log={name: count for name, count in value["log"].items() if isinstance(count, int)},
+            log_trouble=value["log"].get("degraded"),
             models={
                 int(deployment_id): {
                     label: ModelStats.from_json(stats) for label, stats in models.items()

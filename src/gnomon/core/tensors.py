@@ -238,6 +238,15 @@ def cast(array: Array, dtype: str, *, name: str, model: str) -> Array:
     raise _unfit(name, model, dtype, found, hint=" Cast it before calling.")
 
 
+def can_cast(found: str, dtype: str) -> bool:
+    """Say whether there are values of one type that `cast` makes values of another."""
+    to_number = dtype.startswith(("float", "int", "uint"))
+    return found == dtype or (
+        (found.startswith("float") and dtype.startswith("float"))
+        or (found.startswith(("int", "uint")) and to_number)
+    )
+
+
 def _round_trips(array: Array, result: Array) -> bool:
     """Say whether each integer survived; comparing as Python integers is exact at any size."""
     if not np.isfinite(result).all():

@@ -7,7 +7,8 @@ import json
 import logging
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,14 @@ from gnomon.front.accepting import Share
 from gnomon.front.channel import SocketChannel
 from gnomon.front.collector import Collector
 from gnomon.front.control import FrontLog, OrderServer
+from gnomon.front.counts import CountsFile
 from gnomon.front.exchange import Exchange
 from gnomon.front.http import HttpServer, HttpTimers
+from gnomon.front.lag import Lag
+from gnomon.front.pool import Pool
 from gnomon.front.routes import Router
-from gnomon.front.service import CHAMPION, Service
-from gnomon.front.tallies import Tally
+from gnomon.front.service import Channel
+from gnomon.front.tallies import WIDTH, Tally
 
 _LOG = logging.getLogger("gnomon.front")
 
@@ -39,6 +43,7 @@ class Front:
         allowed_hosts: Host headers that name this server; see `http_access.allowed_hosts`.
         version: Of gnomon.
         replace_host: Has a host that is stuck replaced, by its name; called in a thread.
+        counts: Where what is counted outlives this front; None: nowhere.
         timers: For tests.
     """
 
@@ -50,20 +55,25 @@ class Front:
         allowed_hosts: frozenset[str],
         version: str,
         replace_host: Callable[[str], None] = lambda _: None,
+        counts: CountsFile | None = None,
         timers: HttpTimers | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._hosts_directory = hosts_directory
         self._log = log
+        log.deliver_by(self._loop.call_soon_threadsafe)
         self._replace_host = replace_host
-        self._router = Router(allowed_hosts=allowed_hosts, version=version)
+        self._counts = counts
+        self._router = Router(allowed_hosts=allowed_hosts, version=version, log=log)
         self._http = HttpServer(self._router, timers=timers)
         self._orders = OrderServer(self, log)
         self._collector = Collector()
+        self._lag = Lag()
         self._changing = asyncio.Lock()
         self._version: int | None = None
         self._exchanges: dict[int, Exchange] = {}
         self._channels: dict[str, SocketChannel] = {}
+        self._used: dict[int, tuple[SocketChannel, ...]] = {}  # by each exchange
         self._retired: list[SocketChannel] = []
         self._tallies: dict[int, dict[str, Tally]] = {}
         self._requests_of_old = 0  # of deployments that are routed no more
@@ -103,14 +113,17 @@ class Front:
             self._http.forget_heads()
             for exchange in self._exchanges.values():
                 exchange.start_groups()
+            leaving = [each for each in self._exchanges.values() if each not in exchanges.values()]
             kept = set(channels.values())
             for channel in self._channels.values():
                 if channel not in kept:
                     self._retired.append(channel)
-                    channel.retire()
+                    channel.retire(lambda: all(each.is_idle for each in leaving))
             gone = self._exchanges.keys() - exchanges.keys()
-            self._requests_of_old += sum(_requests(self._exchanges[each]) for each in gone)
+            self._requests_of_old += sum(map(self._requests, gone))
             self._exchanges, self._channels, self._tallies = exchanges, channels, tallies
+            if self._counts is not None:
+                self._counts.keep([_counted_as(at, lb) for at, by in tallies.items() for lb in by])
             self._version = table.version
             _LOG.info("routing table %d: %d routes", table.version, len(table.routes))
         self._collector.tidy()
@@ -120,26 +133,25 @@ class Front:
         """Return what `client.FrontClient.stats` says."""
         return {
             "connected": {name: channel.connected for name, channel in self._channels.items()},
-            "requests": self._requests_of_old + sum(map(_requests, self._exchanges.values())),
+            "requests": self._requests_of_old + sum(map(self._requests, self._exchanges)),
             "log": self._log.stats(),
             "gc": self._collector.to_json(),
+            "loop": self._lag.to_json(),
             "models": {
                 str(deployment_id): {
-                    model.label: self._model_stats(model, tally)
-                    for model, tally in zip(
-                        exchange.route.models(), exchange.service.tallies, strict=True
-                    )
+                    model.label: self._model_stats(model, self._tallies[deployment_id][model.label])
+                    for model in exchange.route.served()
                 }
                 for deployment_id, exchange in self._exchanges.items()
             },
         }
 
     def _model_stats(self, model: ServedModel, tally: Tally) -> dict[str, Any]:
-        channel = self._channels[model.host]
+        channels = [self._channels[host] for host in model.hosts]
         return {
             **tally.to_json(),
-            "breaker": channel.breaker.state if model.role == "challenger" else None,
-            "connected": channel.connected,
+            "breaker": channels[0].breaker.state if model.role == "challenger" else None,
+            "connected": any(channel.connected for channel in channels),
         }
 
     async def stop(self, timeout_s: float = limits.DRAIN_TIMEOUT_S) -> None:
@@ -160,7 +172,7 @@ class Front:
     def _channels_for(self, table: RoutingTable) -> dict[str, SocketChannel]:
         channels = {}
         for route in table.routes:
-            for model in route.models():
+            for model in chain.from_iterable(served.each() for served in route.served()):
                 channel = self._channels.get(model.host)
                 if channel is None or channel.model != model:
                     channel = self._open(model)
@@ -176,30 +188,56 @@ class Front:
         asked = self._loop.run_in_executor(None, self._replace_host, host)
         asked.add_done_callback(_note_failure)
 
+    def _requests(self, deployment_id: int) -> int:
+        tallies = self._tallies[deployment_id]
+        answering = self._exchanges[deployment_id].route.answering()
+        return sum(tallies[model.label].sampled for model in answering)
+
     def _tallies_for(self, route: Route) -> dict[str, Tally]:
         old = self._tallies.get(route.deployment_id, {})
-        return {model.label: old.get(model.label) or Tally() for model in route.models()}
+        return {
+            model.label: old.get(model.label) or self._tally(route, model)
+            for model in route.served()
+        }
+
+    def _tally(self, route: Route, model: ServedModel) -> Tally:
+        if self._counts is None:
+            return Tally()
+        return Tally(self._counts.of(_counted_as(route.deployment_id, model.label)))
 
     def _exchange_for(
         self, route: Route, channels: dict[str, SocketChannel], tallies: dict[str, Tally]
     ) -> Exchange:
         old = self._exchanges.get(route.deployment_id)
-        used = tuple(channels[model.host] for model in route.models())
-        if old is not None and old.route == route and old.service.channels == used:
+        used = tuple(channels[host] for model in route.served() for host in model.hosts)
+        if old is not None and old.route == route and self._used[route.deployment_id] == used:
             return old
-        return Exchange(Service(route, channels=channels, tallies=tallies, log=self._log))
+        self._used[route.deployment_id] = used
+        ways = {model.host: _way(model, channels) for model in route.served()}
+        return Exchange.of(route, channels=ways, tallies=tallies, log=self._log)
 
-    def _sweep(self) -> None:
+    def _sweep(self, due: float | None = None) -> None:
         now = self._loop.time()
+        if due is not None:
+            self._lag.note(max(0.0, now - due))
         for channel in (*self._channels.values(), *self._retired):
             channel.sweep(now)
         if self._retired:
             self._retired = [channel for channel in self._retired if not channel.closed]
-        self._sweeper = self._loop.call_later(limits.DEADLINE_SWEEP_S, self._sweep)
+        due = now + limits.DEADLINE_SWEEP_S
+        self._sweeper = self._loop.call_at(due, self._sweep, due)
 
 
-def _requests(exchange: Exchange) -> int:
-    return exchange.service.tallies[CHAMPION].sampled
+def _way(model: ServedModel, channels: Mapping[str, SocketChannel]) -> Channel:
+    """Return the way to a model: to its host, or to all of them."""
+    if model.replicas > 1:
+        return Pool(model, [channels[host] for host in model.hosts])
+    channels[model.host].spare = None
+    return channels[model.host]
+
+
+def _counted_as(deployment_id: int, label: str) -> str:
+    return f"{deployment_id}/{label}"
 
 
 async def run(
@@ -213,6 +251,7 @@ async def run(
     allowed_hosts: frozenset[str],
     version: str,
     replace_host: Callable[[str], None] = lambda _: None,
+    counts_file: Path | None = None,
     on_ready: Callable[[], None] = lambda: None,
     share: Share | None = None,
 ) -> None:
@@ -223,6 +262,7 @@ async def run(
         order_socket_path: Where the control plane sends orders.
         routing_file: The last routing table; may be missing.
         replace_host: See `Front`.
+        counts_file: Where what is counted outlives this process.
         on_ready: Called when requests are answered.
         share: With which other fronts that listen at the same socket; None: with none.
     """
@@ -232,6 +272,7 @@ async def run(
         allowed_hosts=allowed_hosts,
         version=version,
         replace_host=replace_host,
+        counts=None if counts_file is None else CountsFile(counts_file, WIDTH),
     )
     stopping, hurried = asyncio.Event(), asyncio.Event()
 

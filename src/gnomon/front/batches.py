@@ -27,6 +27,9 @@ class Receiver(Protocol):
             observation: Its outputs hold their rows one after the other.
         """
 
+    def request_ids(self, positions: range) -> list[str]:
+        """Return the ids of these of the run's requests."""
+
 
 class Run:
     """Requests on their way through a channel, run together or, if need be, in parts.
@@ -134,6 +137,14 @@ class Batch:
 
     def __len__(self) -> int:
         return sum(map(len, self.runs))
+
+    def request_ids(self, at_most: int) -> list[str]:
+        """Return the ids of the first requests that somebody still waits for."""
+        found: list[str] = []
+        for run in self.runs:
+            if run.receiver is not None and len(found) < at_most:
+                found += run.receiver.request_ids(run.positions[: at_most - len(found)])
+        return found
 
     def halves(self) -> tuple[list[Run], list[Run]]:
         """Return the requests that somebody still waits for, in two parts."""

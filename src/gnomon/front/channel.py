@@ -39,6 +39,9 @@ class SocketChannel:
         path: The host's socket; nothing need listen there yet.
         wedged: Told the host's name when a batch is so late that the host's own watchdog must
             have failed (a stopped process, say).
+
+    Attributes:
+        spare: Takes what still waits when the host ends, if the model has other hosts.
     """
 
     def __init__(
@@ -60,13 +63,15 @@ class SocketChannel:
         self._takes_batches = model.signature.row_wise
         self._rows_max = limits.BATCH_ROWS_MAX  # smaller while batches fail
         self.breaker = Breaker(inf if champion else limits.BREAKER_FAILURES)
+        self.spare: Callable[[Run], None] | None = None
         self._pump_due = False
         self._count = 0  # of requests, wherever they are
         self._bytes = 0
         self._number = 0
         self._next_deadline = inf
         self._connected = asyncio.Event()
-        self._retired = self._closed = False
+        self._retired: Callable[[], bool] | None = None
+        self._closed = False
         self._complained = False
         self._wedged = wedged
         self._dialer = Dialer(path, self)
@@ -166,9 +171,13 @@ class SocketChannel:
         if self._retired:
             self._close_if_drained()
 
-    def retire(self) -> None:
-        """Close as soon as nothing is under way; nothing more is submitted."""
-        self._retired = True
+    def retire(self, unused: Callable[[], bool]) -> None:
+        """Close as soon as nothing is under way, and nothing more will be submitted.
+
+        Args:
+            unused: Says whether that is so.
+        """
+        self._retired = unused
         self._close_if_drained()
 
     def close(self) -> None:
@@ -358,6 +367,13 @@ class SocketChannel:
         self._connected.clear()
         if self._batch is not None and not self._closed:
             self._note_failure(self._batch)
+            ids = self._batch.request_ids(limits.REQUEST_IDS_LOGGED_MAX)
+            if ids:  # one of them may be what the host died of
+                _LOG.warning("%s: %s with requests %s", self._name, reason, ", ".join(ids))
+        spare = None if self._closed else self.spare
+        spared: list[Run] = []
+        if spare is not None:
+            spared, self._waiting = list(self._waiting), deque()
         runs = self._runs()
         self._batch = None
         self._again.clear()
@@ -366,6 +382,9 @@ class SocketChannel:
         self._next_deadline = inf
         for run in runs:
             run.end(not_run(self.model, f"{reason} while the request was under way."))
+        if spare is not None:
+            for run in spared:
+                spare(run)
         if link is not None and not self._closed and not self._complained:
             self._complained = True
             _LOG.warning("%s: %s", self._name, reason)
@@ -375,5 +394,6 @@ class SocketChannel:
             self._dialer.dial_later()
 
     def _close_if_drained(self) -> None:
-        if self.idle and not self._closed:
+        assert self._retired is not None
+        if self.idle and not self._closed and self._retired():
             self.close()

@@ -24,6 +24,9 @@ Order = Mapping[str, Any]
 class FrontLog(InferenceLog, Protocol):
     """The inference log as a front needs it; `log/writer.py` has it."""
 
+    def deliver_by(self, deliver: Callable[[Callable[[], None]], object]) -> None:
+        """Have those who wait for a commit told so."""
+
     def commit(self, timeout_s: float) -> bool:
         """Wait until all that was appended so far is committed; False if that takes longer."""
 

@@ -6,26 +6,27 @@ they raise is logged and counted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import chain
-from typing import Any
-
-import orjson
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
 from gnomon.core.errors import GnomonError, InputMismatch, Overloaded
-from gnomon.core.inference import Status
+from gnomon.core.inference import InferenceLog, Status
 from gnomon.core.routing import Route
 from gnomon.core.sampling import is_sampled
 from gnomon.core.tensors import Array
 from gnomon.front import codecs
 from gnomon.front.calls import Call, fail
-from gnomon.front.codecs import Document, json_text
+from gnomon.front.codecs import Document, float_bodies
 from gnomon.front.codecs.columns import JsonColumns
 from gnomon.front.feeding import Plan
-from gnomon.front.group import Group, Inputs
+from gnomon.front.group import Inputs
+from gnomon.front.logged_first import NOT_LOGGED, group_of
 from gnomon.front.refusals import Refusals
-from gnomon.front.service import CHAMPION, Service
+from gnomon.front.service import CHAMPION, Channel, Service, UnderWay
+from gnomon.front.tallies import Tally
 from gnomon.front.terms import Terms
+from gnomon.front.ways import Ways
 
 
 class Exchange:
@@ -35,24 +36,53 @@ class Exchange:
 
     Args:
         service: The route, and everything by it.
+        ways: The services of a route with a split: which one, each request decides.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, ways: Ways | None = None) -> None:
         self.service = service
-        route = service.route
+        self._ways = ways
+        route = self.route
         self._everyone = (1 << len(route.challengers)) - 1
         self._all_sampled = all(rate >= 1 for rate in route.sampling)
+        self._floats = float_bodies.Columns()
         self._arrived: dict[tuple[int, int, int], _Arrivals] = {}
         self._arriving = 0
         self._room = 0  # for so many, in this turn
         self._refusals = Refusals(
             Overloaded(f"{route.champion}: too many requests wait for it; try again shortly.")
         )
+        self._unlogged = Refusals(NOT_LOGGED)
+        self._group = group_of(route.log)
+        self._fails_closed = route.log.fails_closed
+
+    @classmethod
+    def of(
+        cls,
+        route: Route,
+        *,
+        channels: Mapping[str, Channel],
+        tallies: Mapping[str, Tally],
+        log: InferenceLog,
+    ) -> Exchange:
+        """Return the exchange of a route; the arguments are those of `Service`."""
+        service = partial(
+            Service, channels=channels, tallies=tallies, log=log, under_way=UnderWay()
+        )
+        if not route.stages:
+            return cls(service(route))
+        ways = Ways(route, channels, tallies, service)
+        return cls(ways.usual, ways if route.has_splits else None)
 
     @property
     def route(self) -> Route:
         """Return the route."""
-        return self.service.route
+        return self.service.route if self._ways is None else self._ways.route
+
+    @property
+    def is_idle(self) -> bool:
+        """Say whether no request that was taken will go to a model any more."""
+        return not self._arriving and not self.service.under_way.groups
 
     def infer(self, terms: Terms, call: Call) -> None:
         """Answer a request when its champion has run.
@@ -64,27 +94,39 @@ class Exchange:
         if not self._arriving:  # the first in this turn of the loop
             is_crowded = call.connection is not None and call.connection.port.is_crowded
             self._room = 0 if is_crowded else self.service.channels[CHAMPION].room
+            if self._fails_closed and self.service.log.trouble is not None:
+                self._drop(call, self._unlogged)
+                return
         if self._arriving >= self._room:
             # Looked at before anything else: who is refused must cost little.
-            tally = self.service.tallies[CHAMPION]
-            tally.began(1)
-            tally.ended(Status.DROPPED, 1)
-            self._refusals.add(call)
+            self._drop(call, self._refusals)
             return
-        found = self._float_rows(terms, call.body)
-        if found is None:
+        service = self.service
+        if self._ways is not None:
+            if self._ways.needs_columns:
+                self._infer_alone(terms, call)
+                return
+            service = self._ways.of(call.request_id, {})
+        name = self._floats.column(call.body) if terms.is_plain else None
+        plan = None if name is None else service.feeding.float_rows_plan(name)
+        if plan is None:
             self._infer_alone(terms, call)
             return
-        plan, values, floats = found
         sampled = self._everyone if self._all_sampled else self._sampled(call.request_id)
-        alike = (id(terms), id(plan), sampled)  # equal terms are one object
+        alike = (id(terms), id(plan), sampled)  # equal terms are one object; a plan is a service's
         arrivals = self._arrived.get(alike)
         if arrivals is None:
-            arrivals = self._arrived[alike] = _Arrivals(terms, plan, sampled)
-        arrivals.add(call, values, floats)
+            arrivals = self._arrived[alike] = _Arrivals(service, terms, plan, sampled, [])
+        arrivals.calls.append(call)
         self._arriving += 1
         if self._arriving == 1:
             self.service.loop.call_soon(self.start_groups)
+
+    def _drop(self, call: Call, refusals: Refusals) -> None:
+        tally = self.service.tallies[CHAMPION]
+        tally.began(1)
+        tally.ended(Status.DROPPED, 1)
+        refusals.add(call)
 
     def _sampled(self, request_id: str) -> int:
         """Return which challengers run with a request, as bits."""
@@ -96,76 +138,52 @@ class Exchange:
 
     # Rows of floats, as nearly all requests have them
 
-    def _float_rows(self, terms: Terms, body: bytes) -> tuple[Plan, list[Any], int] | None:
-        """Read `{"column": [[float, ...], ...]}`.
-
-        Returns:
-            How it is fed, the rows, and how many values are floats for certain; None for every
-            other body, and where the model takes something else. Whether the rows are rows of
-            floats is not yet known.
-        """
-        if not terms.is_plain or not json_text.has_one_key_and_no_texts(body):
-            return None
-        try:
-            parsed = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            return None
-        if type(parsed) is not dict:
-            return None
-        [(name, values)] = parsed.items()
-        plan = self.service.feeding.float_rows_plan(name)
-        if plan is None or type(values) is not list:
-            return None
-        # No number has two dots: with a dot for each value all of them are floats.
-        return plan, values, json_text.count(body, b".") - name.count(".")
-
     def start_groups(self) -> None:
         """Make groups of what has come in this turn of the loop, and run them."""
         self._arriving = 0
         arrived, self._arrived = self._arrived, {}
         for arrivals in arrived.values():
-            try:
-                self._start_group(arrivals)
-            except Exception:
-                for call in arrivals.calls:
-                    fail(call)
+            self._start_group(arrivals)
 
     def _start_group(self, arrivals: _Arrivals) -> None:
-        values, plan = arrivals.values, arrivals.plan
-        rows = values[0] if len(values) == 1 else list(chain.from_iterable(values))
-        array = self.service.feeding.float_rows(rows, sum(arrivals.floats))
-        if array is None or not all(values):
-            self._start_apart(arrivals)
-            return
-        self.service.tallies[CHAMPION].began(len(values))
+        try:
+            found = _read(arrivals)
+            if found is None:
+                self._start_apart(arrivals)
+            else:
+                self._run_together(arrivals, *found)
+        except GnomonError as error:
+            for call in arrivals.calls:
+                call.refuse(error)
+        except Exception:
+            for call in arrivals.calls:
+                fail(call)
+
+    def _run_together(
+        self, arrivals: _Arrivals, rows: list[Any], counts: list[int], array: Array
+    ) -> None:
+        service, terms, plan, sampled, calls = arrivals
+        service.tallies[CHAMPION].began(len(calls))
         [column] = plan.champion
         columns = None if all(plan.alike) else JsonColumns({column: rows}, b"")
         inputs = Inputs(columns, plan, (array,), {column: array})
-        counts = [len(each) for each in values]
-        terms, sampled = arrivals.terms, arrivals.sampled
-        Group(self.service, arrivals.calls, counts, inputs, terms, sampled, None).start()
+        self._group(service, calls, counts, inputs, terms, sampled, None).start()
 
     def _start_apart(self, arrivals: _Arrivals) -> None:
-        """Some rows are not rows of floats: the others still go together."""
-        fit = _Arrivals(arrivals.terms, arrivals.plan, arrivals.sampled)
-        for call, values, floats in arrivals.each():
-            if self.service.feeding.float_rows(values, floats) is not None:
-                fit.add(call, values, floats)
-                continue
-            try:
-                self._infer_alone(arrivals.terms, call)
-            except GnomonError as error:
-                call.refuse(error)
-            except Exception:
-                fail(call)
-        if len(fit.calls) < len(arrivals.calls):
-            if fit.calls:
-                self._start_group(fit)
+        """Some are not rows of floats: the others still go together."""
+        calls = arrivals.calls
+        if len(calls) == 1:
+            self._infer_alone(arrivals.terms, calls[0])
             return
-        for call, values, floats in fit.each():  # each fits, and together they do not
-            alone = _Arrivals(fit.terms, fit.plan, fit.sampled)
-            alone.add(call, values, floats)
-            self._start_group(alone)
+        fit: list[Call] = []
+        apart: list[Call] = []
+        for call in calls:
+            alone = _read(arrivals._replace(calls=[call]))
+            (apart if alone is None else fit).append(call)
+        if apart and fit:
+            self._start_group(arrivals._replace(calls=fit))
+        for call in apart or fit:  # if each of them fits, then not together
+            self._start_group(arrivals._replace(calls=[call]))
 
     # Everything else
 
@@ -177,9 +195,13 @@ class Exchange:
             InputMismatch: The columns do not fit the champion.
         """
         document = codecs.read(call.body, terms.content_type)
-        feeding, tally = self.service.feeding, self.service.tallies[CHAMPION]
-        columns = document.columns
+        columns, service = document.columns, self.service
+        tally = service.tallies[CHAMPION]
         try:
+            if self._ways is not None:
+                service = self._ways.of(call.request_id, columns)
+                tally = service.tallies[CHAMPION]
+            feeding = service.feeding
             plan = feeding.plan(columns, strict=document.strict)
             tensors = feeding.champion(columns, plan)
             logged = feeding.logged(columns, plan, tensors)
@@ -187,39 +209,40 @@ class Exchange:
             tally.began(1)
             tally.ended(Status.SCHEMA, 1)
             raise
-        document.check_wanted(terms.wanted, self.route)
+        document.check_wanted(terms.wanted, service.route)
         tally.began(1)
         sampled = self._everyone if self._all_sampled else self._sampled(call.request_id)
         inputs = Inputs(columns, plan, tensors, logged)
         rows = [_rows(document, tensors)]
-        Group(self.service, [call], rows, inputs, terms, sampled, document).start()
+        self._group(service, [call], rows, inputs, terms, sampled, document).start()
 
 
-class _Arrivals:
+class _Arrivals(NamedTuple):
     """Requests of one turn that ask for the same, with rows of floats, or what looks like it."""
 
-    __slots__ = ("calls", "floats", "plan", "sampled", "terms", "values")
-
-    def __init__(self, terms: Terms, plan: Plan, sampled: int) -> None:
-        self.terms = terms
-        self.plan = plan
-        self.sampled = sampled
-        self.calls: list[Call] = []
-        self.values: list[list[Any]] = []
-        self.floats: list[int] = []  # how many values are floats for certain
-
-    def add(self, call: Call, values: list[Any], floats: int) -> None:
-        """Take one more."""
-        self.calls.append(call)
-        self.values.append(values)
-        self.floats.append(floats)
-
-    def each(self) -> Iterator[tuple[Call, list[Any], int]]:
-        """Return what was added."""
-        return zip(self.calls, self.values, self.floats, strict=True)
+    service: Service
+    terms: Terms
+    plan: Plan
+    sampled: int
+    calls: list[Call]
 
 
 def _rows(document: Document, tensors: tuple[Array, ...]) -> int:
     if document.rows is not None:
         return document.rows
     return len(tensors[0]) if tensors and tensors[0].ndim else 1
+
+
+def _read(arrivals: _Arrivals) -> tuple[list[Any], list[int], Array] | None:
+    """Return the rows of requests, how many each has, and what the champion takes of them.
+
+    Returns:
+        None if they are not rows of floats, each of them.
+    """
+    [column] = arrivals.plan.champion
+    found = float_bodies.read([call.body for call in arrivals.calls], column)
+    if found is None:
+        return None
+    rows, counts, floats = found
+    array = arrivals.service.feeding.float_rows(rows, floats)
+    return None if array is None else (rows, counts, array)

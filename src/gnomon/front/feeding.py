@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from gnomon.core.binding import bind, refuse_unknown, resolve
 from gnomon.core.errors import InputMismatch
+from gnomon.core.inference import Observation
 from gnomon.core.routing import Route, ServedModel
 from gnomon.core.tensors import Array, TensorSpec, cast, float32_rows, widest
 from gnomon.front.codecs.columns import Columns, JsonColumns
+from gnomon.front.pieces import ChainObservation
 
 _PLANS_MAX = 64  # callers of one route send few different sets of columns
 
@@ -51,10 +54,19 @@ class Plan:
 
 
 class Feeding:
-    """The plans of one route, each made when its columns first come."""
+    """The plans of one route, each made when its columns first come.
+
+    Attributes:
+        first: How many challengers, the first ones, take what requests give; the others take what
+            a stage gives.
+    """
 
     def __init__(self, route: Route) -> None:
         self._route = route
+        stages = route.stages
+        self.first = stages[0].challengers if stages else len(route.challengers)
+        self._stage_of = [at for at, stage in enumerate(stages) for _ in range(stage.challengers)]
+        self._deciding = _deciding(route)
         self._champion = str(route.champion)
         self._challengers = tuple(str(model) for model in route.challengers)
         self._float32_width = _float32_width(route.champion)
@@ -148,6 +160,20 @@ class Feeding:
         signature = self._route.challengers[index].signature
         return bind(columns, signature, fields, model=self._challengers[index])
 
+    def passed(self, index: int, observation: Observation) -> tuple[Array, ...]:
+        """Return the inputs of a challenger behind the first stage.
+
+        Args:
+            observation: Of the champion, with what the stage before gave.
+
+        Raises:
+            InputMismatch: It does not fit.
+        """
+        assert isinstance(observation, ChainObservation)
+        columns = observation.passed[self._stage_of[index] - 1]
+        model = self._route.challengers[index]
+        return bind(columns, model.signature, _resolve(columns, model), model=str(model))
+
     def logged(self, columns: Columns, plan: Plan, champion: tuple[Array, ...]) -> dict[str, Array]:
         """Return what is logged of a request, by column.
 
@@ -178,17 +204,17 @@ class Feeding:
 
     def _make_plan(self, columns: Columns, strict: bool) -> Plan:
         route = self._route
-        fields = _resolve(columns, route.champion)
+        fields = self._resolve(columns, route.champion)
         if strict:
-            refuse_unknown(columns, fields, model=self._champion)
+            refuse_unknown(columns, (*fields, *self._deciding), model=self._champion)
         challengers: list[tuple[str, ...] | str] = []
-        for model in route.challengers:
+        for model in route.challengers[: self.first]:
             try:
-                challengers.append(_resolve(columns, model))
+                challengers.append(self._resolve(columns, model))
             except InputMismatch as error:
                 challengers.append(error.message)
         dtypes = defaultdict(set)
-        for model, names in zip(route.models(), (fields, *challengers), strict=True):
+        for model, names in zip(route.models(), (fields, *challengers), strict=False):
             if not isinstance(names, str):
                 for name, spec in zip(names, model.signature.inputs, strict=True):
                     dtypes[name].add(spec.dtype)
@@ -197,10 +223,17 @@ class Feeding:
         )
         alike = tuple(
             names == fields and _same_inputs(model, route.champion)
-            for model, names in zip(route.challengers, challengers, strict=True)
+            for model, names in zip(route.challengers, challengers, strict=False)
         )
         further = tuple(name for name in columns if name not in dtypes)
         return Plan(fields, tuple(challengers), alike, logged, further)
+
+    def _resolve(self, columns: Columns, model: ServedModel) -> tuple[str, ...]:
+        """Name the columns that feed a model; what decides on a split is found by name only."""
+        if not self._deciding:
+            return _resolve(columns, model)
+        wanted = model.tensor_fields or [spec.name for spec in model.signature.inputs]
+        return _resolve([c for c in columns if c in wanted or c not in self._deciding], model)
 
     def _logged_as(self, column: str, dtype: str, fields: tuple[str, ...]) -> Logged:
         if column not in fields:
@@ -210,7 +243,13 @@ class Feeding:
         return Logged(column, dtype, position, spec.dtype == dtype)
 
 
-def _resolve(columns: Columns, model: ServedModel) -> tuple[str, ...]:
+def _deciding(route: Route) -> frozenset[str]:
+    """Return the columns that decide which model of a split answers."""
+    splits = (stage.split for stage in route.stages if stage.split is not None)
+    return frozenset(split.column for split in splits if split.column is not None)
+
+
+def _resolve(columns: Iterable[str], model: ServedModel) -> tuple[str, ...]:
     return resolve(columns, model.signature, model.tensor_fields, model=str(model))
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gnomon.core import limits
@@ -22,10 +22,10 @@ from gnomon.core.inference import (
     Ticket,
 )
 from gnomon.core.tensors import Array
-from gnomon.front import codecs
+from gnomon.front.answering import Answers
 from gnomon.front.batches import Run
 from gnomon.front.calls import Call, fail
-from gnomon.front.codecs import Document, Result
+from gnomon.front.codecs import Document
 from gnomon.front.codecs.columns import Columns, JsonColumns
 from gnomon.front.feeding import Plan
 from gnomon.front.members import Members, Part, common
@@ -52,6 +52,8 @@ class Inputs(NamedTuple):
     tensors: tuple[Array, ...]
     logged: Mapping[str, Array]
 
+
+Feed = Callable[[int, range, float], None]  # of which challenger, which requests, by when
 
 _NOTHING = Inputs(None, Plan((), (), (), (), ()), (), {})
 
@@ -81,7 +83,7 @@ class Group:
         self._inputs = inputs
         self._terms = terms
         self._sampled = sampled
-        self._document = document
+        self._answers = Answers(service, self._members, terms, sampled, document)
         self._open = len(calls)  # requests that the champion has not ended
         self._unfed = 1 if terms.wait_ms else 0  # times that challengers are still to be fed
         self._answered: list[tuple[range, Ticket]] = []  # what the log has
@@ -90,9 +92,11 @@ class Group:
         self._early: list[tuple[int, Part]] = []  # what they did before the champion
         self._awaited: dict[int, int] = {}  # by tag: requests that a challenger has not ended
         self._timer: asyncio.TimerHandle | None = None
+        self._is_fed = False  # no model will be given anything any more
 
     def start(self) -> None:
         """Run the champion; the challengers beside it if somebody waits for them, else after it."""
+        self._service.under_way.groups += 1
         everyone = range(len(self._members))
         now = self._service.loop.time()
         tensors, timeout_s = self._inputs.tensors, self._terms.timeout_s
@@ -101,7 +105,7 @@ class Group:
         self._submit(CHAMPION, tensors, everyone, now + timeout_s)
         if self._terms.wait_ms:
             if self._open or self._answered:
-                self._feed_challengers(everyone)
+                self._feed_first(everyone)
             self._unfed -= 1
             self._let_go()
 
@@ -115,10 +119,15 @@ class Group:
         else:
             self._challenger_ended(tag, Part(positions, observation))
 
+    def request_ids(self, positions: range) -> list[str]:
+        """Return the ids of these requests; see `batches.Receiver`."""
+        return self._members.request_ids(positions)
+
     # The champion
 
     def _champion_ended(self, part: Part) -> None:
         self._open -= len(part.positions)
+        part = self._checked(part)
         is_served = self._serve(part)
         if not self._open:
             early, self._early = self._early, []
@@ -130,14 +139,32 @@ class Group:
             # In the next turn of the loop: what was answered in this one is sent before that.
             self._unfed += 1
             self._service.loop.call_soon(self._go_on, part)
+        elif self._service.later:
+            self._feed_later(part)
         self._let_go()
 
     def _go_on(self, part: Part) -> None:
         """Log what has been answered, and run the challengers."""
         self._log_inference(part)
-        self._feed_challengers(part.positions)
+        self._feed_first(part.positions)
+        if self._service.later:
+            self._feed_later(part)
         self._unfed -= 1
         self._let_go()
+
+    def _checked(self, part: Part) -> Part:
+        """Add what the validations say; whatever is wrong with them, the answer stands."""
+        checking = self._service.checking
+        if checking is None or part.observation.status is not Status.OK:
+            return part
+        members, logged = self._members, self._inputs.logged
+        inputs = {name: members.cut(array, part.positions) for name, array in logged.items()}
+        try:
+            rows = sum(members.rows(part.positions))
+            return Part(part.positions, checking.checked(part.observation, inputs, rows))
+        except Exception:
+            _LOG.exception("requests %s: not validated", members.request_ids(range(3)))
+            return part
 
     def _serve(self, part: Part) -> bool:
         """Answer and log what there is an answer for; refuse what there is none for."""
@@ -146,8 +173,8 @@ class Group:
                 raise from_code(
                     part.observation.code, part.observation.error or "The model failed."
                 )
-            if self._document is not None:
-                self._document.check_outputs(part.observation, self._terms.wanted)
+            if self._answers.document is not None:
+                self._answers.document.check_outputs(part.observation, self._terms.wanted)
         except GnomonError as error:
             for call in self._members.take_calls(part.positions):
                 call.refuse(error)
@@ -156,6 +183,10 @@ class Group:
             for call in self._members.take_calls(part.positions):
                 fail(call)
             return False
+        return self._hand_over(part)
+
+    def _hand_over(self, part: Part) -> bool:
+        """Answer, or let the answers wait for challengers; say whether there are any."""
         if self._terms.wait_ms:
             self._log_inference(part)
             self._due.append(part)
@@ -173,21 +204,26 @@ class Group:
 
     def _let_go(self) -> None:
         """Let go of what no model needs any more: challengers may run for long."""
-        if not self._open and not self._unfed and not self._due:
-            self._inputs, self._document = _NOTHING, None
+        if self._open or self._unfed:
+            return
+        if not self._is_fed:
+            self._is_fed = True
+            self._service.under_way.groups -= 1
+        if not self._due:
+            self._inputs, self._answers.document = _NOTHING, None
 
     def _log_inference(self, part: Part) -> None:
         """Log what has an answer; whatever is wrong with that, the answer stands."""
         try:
-            self._append_inference(part)
+            self._service.log.append(self._entry(part))
         except Exception:
             _LOG.exception("requests %s: not logged", self._members.request_ids(range(3)))
 
-    def _append_inference(self, part: Part) -> None:
+    def _entry(self, part: Part) -> InferenceEntry:
         positions, ticket = part.positions, Ticket()
         self._answered.append((positions, ticket))
         members, logged = self._members, self._inputs.logged
-        entry = InferenceEntry(
+        return InferenceEntry(
             request_ids=members.request_ids(positions),
             times_us=[time_ns // 1000 for time_ns in members.times_ns(positions)],
             rows=members.rows(positions),
@@ -197,25 +233,48 @@ class Group:
             sampled=[self._sampled] * len(positions),
             ticket=ticket,
         )
-        self._service.log.append(entry)
 
     # Challengers
 
-    def _feed_challengers(self, positions: range) -> None:
+    def _feed_first(self, positions: range) -> None:
+        """Run the challengers that take what the requests gave."""
+        self._feed_each(self._service.first, self._feed, positions)
+
+    def _feed_later(self, part: Part) -> None:
+        """Run the challengers behind the first stage; without an answer they have no input."""
+        if part.observation.status is Status.OK:
+            self._feed_each(
+                self._service.later, lambda *to: self._feed_passed(part, *to), part.positions
+            )
+            return
+        for index in self._service.later:
+            self._no_longer_await(index + 1, len(part.positions))
+
+    def _feed_each(self, indices: range, feed: Feed, positions: range) -> None:
         """Run the sampled challengers; whatever is wrong with that, the champion is not touched."""
         patience_s = max(2 * self._terms.timeout_s, limits.CHALLENGER_TIMEOUT_MIN_S)
         deadline = self._service.loop.time() + patience_s
-        for index, model in enumerate(self._service.route.challengers):
+        for index in indices:
             if not self._sampled >> index & 1:
                 continue
+            model = self._service.route.challengers[index]
             try:
-                self._feed(index, positions, deadline)
+                feed(index, positions, deadline)
             except Exception:
                 _LOG.exception(
                     "requests %s: %s was not fed", self._members.request_ids(range(3)), model
                 )
                 text = "an internal error; it was not run."
                 self._refuse(index, positions, not_run(model, text))
+
+    def _feed_passed(self, part: Part, index: int, positions: range, deadline: float) -> None:
+        try:
+            tensors = self._service.feeding.passed(index, part.observation)
+        except InputMismatch as error:
+            model = self._service.route.challengers[index]
+            self._refuse(index, positions, misfit(model, error))
+        else:
+            self._submit(index + 1, tensors, positions, deadline)
 
     def _feed(self, index: int, positions: range, deadline: float) -> None:
         columns, plan, tensors, _ = self._inputs
@@ -309,9 +368,7 @@ class Group:
         """Write the answers; the callers and what they sent are let go."""
         calls = self._members.take_calls(part.positions)
         try:
-            if not self._answer_together(part, calls):
-                for position, call in zip(part.positions, calls, strict=True):
-                    self._answer_one(part, position, call)
+            self._answers.write(part, calls, self._seen)
         except Exception:
             for call in calls:
                 if call.answer_bytes is None:
@@ -320,50 +377,3 @@ class Group:
         self._service.tallies[CHAMPION].took(
             [max(0, now_ns - time_ns) for time_ns in self._members.times_ns(part.positions)]
         )
-
-    def _answer_together(self, part: Part, calls: list[Call]) -> bool:
-        """Answer plain requests for tensors; False if they are not that plain."""
-        if self._document is not None:
-            return False
-        shadows = []
-        for index, model in enumerate(self._service.route.challengers):
-            if self._sampled >> index & 1:
-                seen = self._seen.get(index + 1, ())
-                if len(seen) > 1 or (seen and seen[0].positions != part.positions):
-                    return False
-                shadows.append((model, seen[0].observation if seen else None))
-        bodies = self._service.tensor_answers.bodies(
-            [call.body for call in calls],
-            self._members.request_ids(part.positions),
-            [time_ns // 1_000_000 for time_ns in self._members.times_ns(part.positions)],
-            self._members.rows(part.positions),
-            part.observation,
-            shadows,
-        )
-        if bodies is None:
-            return False
-        for call, body in zip(calls, bodies, strict=True):
-            call.answer(200, body)
-        return True
-
-    def _answer_one(self, part: Part, position: int, call: Call) -> None:
-        document = self._document or codecs.read(call.body, self._terms.content_type)
-        only = range(position, position + 1)
-        observations = []
-        for index in range(len(self._service.route.challengers)):
-            found = None
-            for seen in self._seen.get(index + 1, ()):
-                if position in seen.positions:
-                    found = self._members.within(seen, only)
-            observations.append(found)
-        result = Result(
-            self._service.route,
-            call.request_id,
-            call.time_ns // 1_000_000,
-            self._members.within(part, only),
-            tuple(observations),
-            self._terms.wanted,
-            self._sampled,
-        )
-        answer = document.answer(result)
-        call.answer(200, answer.body, content_type=answer.content_type, headers=answer.headers)

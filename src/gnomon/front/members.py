@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -74,8 +73,7 @@ class Members:
             return observation
         first = self._starts[part.positions.start]
         start, stop = self.rows_between(positions)
-        outputs = tuple([array[start - first : stop - first] for array in observation.outputs])
-        return replace(observation, outputs=outputs)
+        return observation.of_rows(start - first, stop - first)
 
 
 def common(left: range, right: range) -> range:

@@ -18,6 +18,7 @@ from httptools import HttpParserInvalidURLError, parse_url
 from gnomon.core import limits
 from gnomon.core.access import Caller, Right, authenticate, bearer_token
 from gnomon.core.errors import HostUnavailable, NotDeployed, NotFound
+from gnomon.core.inference import InferenceLog
 from gnomon.core.routing import Route, RoutingTable
 from gnomon.front.calls import Answerer, Call, Head, Refused
 from gnomon.front.exchange import Exchange
@@ -39,15 +40,17 @@ class Router:
     Args:
         allowed_hosts: Host headers that name this server.
         version: Of gnomon, shown by the health route.
+        log: Whose trouble is shown by the route that tells whether this front is ready.
 
     Attributes:
         is_draining: Said by the route that tells whether this front is ready.
     """
 
-    def __init__(self, *, allowed_hosts: frozenset[str], version: str) -> None:
+    def __init__(self, *, allowed_hosts: frozenset[str], version: str, log: InferenceLog) -> None:
         self._allowed_hosts = allowed_hosts
         self._usual_hosts = frozenset(host.encode() for host in allowed_hosts)
         self._health = orjson.dumps({"status": "ok", "version": version})
+        self._log = log
         self._table: RoutingTable | None = None
         self._exchanges: Mapping[bytes, Exchange] = {}
         self._callers: dict[bytes, Caller] = {}  # by Authorization header, as far as known
@@ -91,7 +94,10 @@ class Router:
         call.answer(200, self._health)
 
     def _answer_ready(self, call: Call) -> None:
-        """Say whether requests can be answered; challengers and the log do not matter for that."""
+        """Say whether requests can be answered; challengers and the log do not matter for that.
+
+        A log that is in trouble is told all the same.
+        """
         missing = sum(not each.service.is_ready for each in set(self._exchanges.values()))
         if self._table is None:
             reason = "waiting for the routing table"
@@ -100,7 +106,9 @@ class Router:
         elif missing:
             reason = f"{missing} champion{'s' if missing > 1 else ''} without a host"
         else:
-            call.answer(200, b'{"status":"ready"}')
+            trouble = self._log.trouble
+            log = {} if trouble is None else {"log": f"degraded: {trouble}"}
+            call.answer(200, orjson.dumps({"status": "ready", **log}))
             return
         call.answer(503, orjson.dumps({"status": "not ready", "reason": reason}), headers=_RETRY)
 

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
-from gnomon.core.inference import InferenceLog
+from gnomon.core.inference import InferenceLog, Nowhere
 from gnomon.core.routing import Route, ServedModel
 from gnomon.front.batches import Run
+from gnomon.front.checking import Checking
 from gnomon.front.codecs.answer_tensor_groups import TensorAnswers
 from gnomon.front.feeding import Feeding
 from gnomon.front.tallies import Tally
@@ -45,15 +46,29 @@ class Channel(Protocol):
         """
 
 
+class UnderWay:
+    """How many groups of one exchange may still have something to give to a model."""
+
+    __slots__ = ("groups",)
+
+    def __init__(self) -> None:
+        self.groups = 0
+
+
 class Service:
     """One route and everything by it; the same for all requests until the route changes.
 
     Args:
         channels: By the name of the model's host.
         tallies: By label; they outlive a change of route.
+        under_way: Of the exchange.
+        champion: The way to the champion, if it is not a host.
 
     Attributes:
         channels, tallies: The champion's, then the challengers'; a tag is the index.
+        first, later: Indices of the challengers that take what requests give, and of those that
+            take what a stage gives.
+        checking: None if the route has no validations.
     """
 
     def __init__(
@@ -63,13 +78,22 @@ class Service:
         channels: Mapping[str, Channel],
         tallies: Mapping[str, Tally],
         log: InferenceLog,
+        under_way: UnderWay,
+        champion: Channel | None = None,
     ) -> None:
         self.route = route
-        self.channels = tuple(channels[model.host] for model in route.models())
+        self.under_way = under_way
+        self.channels = (
+            champion or channels[route.champion.host],
+            *(channels[model.host] for model in route.challengers),
+        )
         self.tallies = tuple(tallies[model.label] for model in route.models())
-        self.log = log
+        self.log = log if route.log.level != "off" else Nowhere()
         self.loop = asyncio.get_running_loop()
         self.feeding = Feeding(route)
+        self.first = range(self.feeding.first)
+        self.later = range(self.feeding.first, len(route.challengers))
+        self.checking = Checking(route) if route.checks else None
         self.tensor_answers = TensorAnswers(route)
 
     @property

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from gnomon.core.tensors import STRING, Array, TensorSpec
-from gnomon.host.session import RunFailed, Session
+from gnomon.host.loaded import LoadedModel, RunFailed
 
 _ROWS = 4
 _SCALES = (0.1, 1.0, 10.0)
@@ -17,26 +17,26 @@ _RTOL, _ATOL = 1e-5, 1e-6
 _OPEN_AXIS = 3  # the size given to further axes that the model leaves open
 
 
-def is_row_wise(session: Session) -> bool:
+def is_row_wise(model: LoadedModel) -> bool:
     """Run random rows together and one by one; say whether the outputs are the same.
 
     Floats may differ by rounding, everything else must be equal. Rows that the model refuses say
     nothing; a model that refuses all of them is not said to be row-wise.
     """
-    specs = session.signature.inputs + session.signature.outputs
-    if not session.signature.inputs or not all(s.shape and s.shape[0] is None for s in specs):
+    specs = model.signature.inputs + model.signature.outputs
+    if not model.signature.inputs or not all(s.shape and s.shape[0] is None for s in specs):
         return False
     random = np.random.default_rng(20221019)
-    agreements = [_agree(session, random, scale) for scale in _SCALES]
+    agreements = [_agree(model, random, scale) for scale in _SCALES]
     return True in agreements and False not in agreements
 
 
-def _agree(session: Session, random: np.random.Generator, scale: float) -> bool | None:
-    inputs = tuple(_rows(spec, random, scale) for spec in session.signature.inputs)
+def _agree(model: LoadedModel, random: np.random.Generator, scale: float) -> bool | None:
+    inputs = tuple(_rows(spec, random, scale) for spec in model.signature.inputs)
     try:
-        together = session.run(inputs)
+        together = model.run(inputs)
         one_by_one = [
-            session.run(tuple(array[row : row + 1] for array in inputs)) for row in range(_ROWS)
+            model.run(tuple(array[row : row + 1] for array in inputs)) for row in range(_ROWS)
         ]
     except RunFailed:
         return None

@@ -1,4 +1,4 @@
-"""ONNX Runtime's error texts, made fit for users: without its codes, paths and C++."""
+"""Error texts, made fit for users: without ONNX Runtime's codes and C++, without paths."""
 
 from __future__ import annotations
 
@@ -10,16 +10,33 @@ _CHARS_READ_MAX = 4_000
 _CODE = re.compile(r"\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ")
 _SOURCE = re.compile(r"\S+\.(?:cc|h|cpp):\d+ ")
 _SIGNATURE_START = re.compile(r"[\w:<>*&~ ,]*::[\w:<>*&~ ,]*\(")
+_QUOTED_PATH = re.compile(r"'/[^']+'")  # as Python quotes one, which may have blanks
 _PATH = re.compile(r"(/[\w.@+~-]+){2,}(:\d+)?")
 
 
 def clean_message(error: Exception) -> str:
     """Return what an error of ONNX Runtime says, in one printable line of bounded length."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    text = " ".join(line.strip() for line in lines[:_LINES_MAX])[:_CHARS_READ_MAX]
-    text = _CODE.sub("", text)
+    text = _CODE.sub("", _one_line(str(error)) or type(error).__name__)
     parts = _SOURCE.split(text)
-    text = "".join((parts[0], *map(_without_signature, parts[1:])))
+    return _printable("".join((parts[0], *map(_without_signature, parts[1:]))))
+
+
+def python_message(error: BaseException) -> str:
+    """Return type and text of an error of somebody's Python code, in such a line."""
+    try:
+        text = _QUOTED_PATH.sub("<path>", _one_line(str(error)))
+    except Exception:  # its own text is their code too
+        text = ""
+    name = type(error).__name__
+    return _printable(f"{name}: {text}" if text else name)
+
+
+def _one_line(text: str) -> str:
+    lines = text.strip().splitlines()[:_LINES_MAX]
+    return " ".join(line.strip() for line in lines)[:_CHARS_READ_MAX]
+
+
+def _printable(text: str) -> str:
     text = _PATH.sub("<path>", text)
     return "".join(char if char.isprintable() else " " for char in text).strip()[:_CHARS_MAX]
 

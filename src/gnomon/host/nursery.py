@@ -5,7 +5,8 @@ makes no session itself: a fork of a process with threads hangs. Our own instead
 multiprocessing's forkserver, which unpickles what it is sent. It has no network, so its hosts have
 none.
 
-Run as `python -I -m gnomon.host.nursery ORDERS LIFELINE` with two inherited descriptors.
+Run as `python -I -m gnomon.host.nursery ORDERS LIFELINE [--allow-python-models]` with two inherited
+descriptors.
 """
 
 from __future__ import annotations
@@ -19,19 +20,26 @@ import socket
 import sys
 from typing import Final
 
+# Before all of gnomon: a host that writes to a page has it for itself, and what it uses of gnomon
+# lies on fewer pages behind this than scattered through it.
+import onnxruntime  # noqa: F401
+
 from gnomon.core import limits
+from gnomon.core.model import PYTHON_NOT_ALLOWED
 from gnomon.host.network import cut_off
 from gnomon.host.probing import Probing
 from gnomon.host.process import Descriptors, HostOrder, Work, become
 from gnomon.host.serving import Serving
 
 ORDER_BYTES_MAX: Final = 64 * limits.KIB
+ALLOW_PYTHON: Final = "--allow-python-models"
 
 
 def main() -> None:
     """Serve the supervisor's orders until it closes the socket or dies."""
     orders = socket.socket(fileno=int(sys.argv[1]))
     lifeline = int(sys.argv[2])
+    allow_python = ALLOW_PYTHON in sys.argv[3:]
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     network = cut_off()
     gc.collect()
@@ -46,7 +54,10 @@ def main() -> None:
         answer: dict[str, int | str]
         try:
             order = HostOrder.from_bytes(message)
-            answer = {"pid": _fork(order, received, orders, lifeline), "network": network}
+            if order.declared is not None and not allow_python:
+                answer = {"refused": PYTHON_NOT_ALLOWED}
+            else:
+                answer = {"pid": _fork(order, received, orders, lifeline), "network": network}
         except OSError as error:
             answer = {"error": error.strerror or "fork failed"}
         finally:

@@ -14,24 +14,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from gnomon.core import limits
+from gnomon.host.loaded import Refused
 
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _EXTERNAL = 1  # TensorProto.DataLocation
 
 Operator = tuple[str, str]  # domain, op_type
-
-
-class Refused(Exception):
-    """The file cannot be served.
-
-    Attributes:
-        reason: Code word of `ProbeReport.reason`.
-    """
-
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
 
 
 @dataclass(slots=True)

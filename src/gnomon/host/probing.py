@@ -7,18 +7,21 @@ from dataclasses import replace
 from pathlib import Path
 
 from gnomon.core.deployment import ProbeReport
+from gnomon.core.model import Signature
 from gnomon.host.independence import is_row_wise
-from gnomon.host.onnx_scan import Refused, scan
+from gnomon.host.loaded import LoadedModel, Refused, failure_on_zeros
+from gnomon.host.onnx_scan import scan
 from gnomon.host.process import EXIT_DONE, Descriptors, HostOrder, report
 from gnomon.host.session import Session
 from gnomon.host.watchdog import Watchdog
 
 
 class Probing:
-    """Scans, loads and runs a file once on zeros, and reports what it found."""
+    """Loads a file and runs it once on zeros, and reports what it found."""
 
     def __init__(self, order: HostOrder, descriptors: Descriptors) -> None:
         self._path = Path(order.model_path)
+        self._declared = order.declared
         self._status = descriptors.status
 
     def run(self, watchdog: Watchdog) -> int:  # noqa: ARG002
@@ -28,16 +31,32 @@ class Probing:
         a model may be deadly on some input and good on all that its callers send.
         """
         try:
-            _scan_file(self._path)
-            session = Session(self._path)
-            session.warm_up()
+            model = self._onnx() if self._declared is None else self._python(self._declared)
         except Refused as refusal:
             self._report(ProbeReport(reason=refusal.reason, message=refusal.message))
             return EXIT_DONE
-        self._report(ProbeReport(signature=session.signature))
-        if is_row_wise(session):
-            self._report(ProbeReport(signature=replace(session.signature, row_wise=True)))
+        self._report(ProbeReport(signature=model.signature))
+        if is_row_wise(model):
+            self._report(ProbeReport(signature=replace(model.signature, row_wise=True)))
         return EXIT_DONE
+
+    def _onnx(self) -> LoadedModel:
+        _scan_file(self._path)
+        session = Session(self._path)
+        session.warm_up()
+        return session
+
+    def _python(self, declared: Signature) -> LoadedModel:
+        from gnomon.host.python_model import PythonModel
+
+        model = PythonModel(self._path, declared)
+        failure = failure_on_zeros(model)
+        if failure is not None:
+            raise Refused(
+                "model_failed",
+                f"The model fails on a row of zeros (and empty text), its trial run: {failure}",
+            )
+        return model
 
     def _report(self, found: ProbeReport) -> None:
         report(self._status, report=found.to_json())

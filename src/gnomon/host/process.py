@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gnomon.core import limits
+from gnomon.core.model import Signature
 from gnomon.core.resources import Resources
 from gnomon.host.watchdog import Stoppable, Watchdog
 
@@ -35,6 +36,7 @@ class HostOrder:
         memory_bytes: RLIMIT_AS, without the buffers that fronts share with it.
         cpu_s: RLIMIT_CPU in seconds; None: no limit.
         nice: Added to the niceness.
+        declared: What a Python model was said to take and give; None: it is an ONNX model.
     """
 
     name: str
@@ -46,15 +48,22 @@ class HostOrder:
     cpu_s: int | None
     nice: int
     empty_directory: str
+    declared: Signature | None = None
 
     def to_bytes(self) -> bytes:
         """Return the order as one message."""
-        return json.dumps({name: getattr(self, name) for name in self.__slots__}).encode()
+        facts = {name: getattr(self, name) for name in self.__slots__}
+        if self.declared is not None:
+            facts["declared"] = self.declared.to_json()
+        return json.dumps(facts).encode()
 
     @classmethod
     def from_bytes(cls, message: bytes) -> HostOrder:
         """Read what `to_bytes` wrote."""
-        return cls(**json.loads(message))
+        facts = json.loads(message)
+        if facts["declared"] is not None:
+            facts["declared"] = Signature.from_json(facts["declared"])
+        return cls(**facts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +119,7 @@ def become(
     signal.signal(signal.SIGTERM, lambda *_: work.drain())
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.stack_size(limits.HOST_STACK_BYTES)
-    watchdog = Watchdog(lifeline)
+    watchdog = _watchdog(order, lifeline)
     threading.Thread(target=_work, args=(work, watchdog), daemon=True).start()
     watchdog.watch(work)
 
@@ -144,6 +153,14 @@ def _confine(order: HostOrder, descriptors: Descriptors) -> None:
     buffers = 2 * limits.FRAME_BYTES_MAX * limits.HOST_FRONTS_MAX
     memory = order.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory + buffers))
+
+
+def _watchdog(order: HostOrder, lifeline: int) -> Watchdog:
+    if order.declared is None:
+        return Watchdog(lifeline)
+    from gnomon.host.python_watchdog import PythonWatchdog
+
+    return PythonWatchdog(lifeline)
 
 
 def _work(work: Work, watchdog: Watchdog) -> None:

@@ -13,9 +13,9 @@ from pathlib import Path
 from gnomon.core import limits
 from gnomon.core.frames import Frame, FrameError, Kind, encode
 from gnomon.host.connection import Connection
-from gnomon.host.onnx_scan import Refused
+from gnomon.host.loaded import LoadedModel, Refused, RunFailed, RunOutOfMemory, RunStopped
 from gnomon.host.process import EXIT_DONE, EXIT_REFUSED, Descriptors, HostOrder, report
-from gnomon.host.session import RunFailed, RunOutOfMemory, RunStopped, Session
+from gnomon.host.session import Session
 from gnomon.host.watchdog import Watchdog
 
 _TOO_LATE = "inference_timeout: the deadline was over before the run could start"
@@ -34,14 +34,14 @@ class Serving:
         self._poll = select.epoll()
         self._fronts: dict[int, Connection] = {}
         self._wake_read, self._wake_write = os.pipe()
-        self._session: Session | None = None
+        self._model: LoadedModel | None = None
         self._draining = False
 
     def run(self, watchdog: Watchdog) -> int:
         """Load, warm up, serve; return the exit code."""
         try:
-            session = self._session = Session(Path(self._order.model_path), self._order.threads)
-            session.warm_up()
+            model = self._model = _load(self._order)
+            model.warm_up()
         except Refused as refusal:
             report(self._status, state="failed", reason=refusal.message)
             return EXIT_REFUSED
@@ -54,7 +54,7 @@ class Serving:
             for descriptor, _ in self._poll.poll():
                 front = self._fronts.get(descriptor)
                 if front is not None:
-                    self._serve(front, session, watchdog)
+                    self._serve(front, model, watchdog)
                 elif descriptor == wake:
                     os.read(wake, 16)
                     self._stop_listening()
@@ -64,8 +64,8 @@ class Serving:
 
     def stop_run(self) -> None:
         """Ask the current run to stop."""
-        if self._session is not None:
-            self._session.stop()
+        if self._model is not None:
+            self._model.stop()
 
     def drain(self) -> None:
         """Take no new connections and end when the last one closes (from a signal handler)."""
@@ -90,12 +90,12 @@ class Serving:
             with contextlib.suppress(OSError):  # it has gone; reading tells
                 connection.sendall(encode(Frame(Kind.HELLO, text=self._order.version_uuid)))
 
-    def _serve(self, front: Connection, session: Session, watchdog: Watchdog) -> None:
+    def _serve(self, front: Connection, model: LoadedModel, watchdog: Watchdog) -> None:
         """Answer what a front has sent."""
         try:
             alive = front.read()
             while (question := front.next_frame()) is not None:
-                _answer(front, question, session, watchdog)
+                _answer(front, question, model, watchdog)
         except (OSError, ValueError, MemoryError):  # it is gone, or sent what makes no sense
             alive = False
         if not alive:
@@ -104,7 +104,16 @@ class Serving:
             front.close()
 
 
-def _answer(front: Connection, question: Frame, session: Session, watchdog: Watchdog) -> None:
+def _load(order: HostOrder) -> LoadedModel:
+    path = Path(order.model_path)
+    if order.declared is None:
+        return Session(path, order.threads)
+    from gnomon.host.python_model import PythonModel
+
+    return PythonModel(path, order.declared)
+
+
+def _answer(front: Connection, question: Frame, model: LoadedModel, watchdog: Watchdog) -> None:
     if question.kind is not Kind.RUN:
         raise FrameError(f"a {question.kind.name} frame is not for a host")
     number, deadline_ns = question.request, question.number
@@ -115,7 +124,7 @@ def _answer(front: Connection, question: Frame, session: Session, watchdog: Watc
     watchdog.begin(deadline_ns)
     text = ""
     try:
-        outputs = session.run(question.tensors)
+        outputs = model.run(question.tensors)
     except (RunFailed, RunStopped, MemoryError) as failure:
         text = _text_of(failure)
     finally:
@@ -129,7 +138,7 @@ def _answer(front: Connection, question: Frame, session: Session, watchdog: Watc
     if text:
         front.send_failure(number, elapsed_ns, text)
     if elapsed_ns > _LONG_RUN_NS:
-        session.settle()
+        model.settle()
 
 
 def _text_of(failure: Exception) -> str:

@@ -1,4 +1,4 @@
-"""One loaded model: its signature, and running it. The only place that calls onnxruntime."""
+"""A loaded ONNX model: its signature, and running it. The only place that calls onnxruntime."""
 
 from __future__ import annotations
 
@@ -13,29 +13,25 @@ import onnxruntime
 
 from gnomon.core import limits
 from gnomon.core.model import Signature
-from gnomon.core.tensors import DTYPE_OF_ONNX, STRING, Array, TensorSpec
+from gnomon.core.tensors import DTYPE_OF_ONNX, Array, TensorSpec
+from gnomon.host.loaded import (
+    Refused,
+    RunFailed,
+    RunOutOfMemory,
+    RunStopped,
+    failure_on_zeros,
+    out_of_memory,
+    zeros,
+)
 from gnomon.host.messages import clean_message
-from gnomon.host.onnx_scan import Refused
 
 # An error is said in the answer; printed too, a model that fails on every row floods the log.
 _FATAL_ONLY = 4
 _TENSORS_MAX = limits.TENSORS_PER_REQUEST_MAX
 
 
-class RunFailed(Exception):
-    """The model raised an error on this input; the session can be used again."""
-
-
-class RunOutOfMemory(RunFailed):
-    """The run needed more memory than this process may have; the session can be used again."""
-
-
-class RunStopped(Exception):
-    """The run was stopped because its deadline passed."""
-
-
 class Session:
-    """A model ready to run.
+    """An ONNX model ready to run; see `LoadedModel`.
 
     Args:
         path: The model file.
@@ -80,18 +76,7 @@ class Session:
         self._keeps_much = False
 
     def run(self, inputs: tuple[Array, ...]) -> tuple[Array, ...]:
-        """Run the model once.
-
-        Args:
-            inputs: One array per input, in the order of the signature.
-
-        Returns:
-            One array per output, in the order of the signature.
-
-        Raises:
-            RunFailed: The model refused this input.
-            RunStopped: `stop` was called meanwhile.
-        """
+        """See `LoadedModel`."""
         feed = dict(zip(self._input_names, inputs, strict=True))
         try:
             return self._run_once(feed)
@@ -128,12 +113,7 @@ class Session:
         Raises:
             Refused: It needs more memory than this process may have; or see `zeros`.
         """
-        try:
-            self.run(self.zeros())
-        except RunOutOfMemory as error:
-            raise _out_of_memory() from error
-        except RunFailed:
-            pass
+        failure_on_zeros(self)
         self._usual_bytes = _resident_bytes()
 
     def settle(self) -> None:
@@ -152,30 +132,9 @@ class Session:
         self._keeps_much = False
         options = _run_options()
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        feed = dict(zip(self._input_names, self.zeros(), strict=True))
+        feed = dict(zip(self._input_names, zeros(self.signature), strict=True))
         with contextlib.suppress(Exception):  # zeros may not be to its liking
             self._session.run(self._output_names, feed, options)
-
-    def zeros(self) -> tuple[Array, ...]:
-        """Return the smallest input of zeros (empty text for strings) that fits the signature.
-
-        Raises:
-            Refused: Its fixed axes alone have more values than a request may have.
-        """
-        arrays = []
-        for spec in self.signature.inputs:
-            shape = tuple(1 if size is None else size for size in spec.shape)
-            if np.prod(shape, dtype=np.float64) > limits.TENSOR_ELEMENTS_MAX:
-                raise Refused(
-                    "model_too_complex",
-                    f"Input {spec.name!r} ({spec}) takes more than "
-                    f"{limits.TENSOR_ELEMENTS_MAX} values.",
-                )
-            if spec.dtype == STRING:
-                arrays.append(np.full(shape, "", dtype=object))
-            else:
-                arrays.append(np.zeros(shape, dtype=spec.dtype))
-        return tuple(arrays)
 
 
 def _run_options() -> onnxruntime.RunOptions:
@@ -214,7 +173,7 @@ def _spec(side: str, value: Any) -> TensorSpec:
 def _load_error(error: Exception) -> Refused:
     text = clean_message(error)
     if isinstance(error, MemoryError) or _is_about_memory(text):
-        return _out_of_memory()
+        return out_of_memory()
     if "is not a registered function/op" in text or "No Op registered for" in text:
         return Refused("custom_operator", f"The model uses an operator nobody knows: {text}")
     return Refused("model_load_failed", f"The model cannot be loaded: {text}")
@@ -222,11 +181,3 @@ def _load_error(error: Exception) -> Refused:
 
 def _is_about_memory(text: str) -> bool:
     return "bad_alloc" in text or "Failed to allocate" in text
-
-
-def _out_of_memory() -> Refused:
-    return Refused(
-        "model_memory_exceeded",
-        "The model needs more memory than its host may have, "
-        f"{resource.getrlimit(resource.RLIMIT_AS)[0] // limits.MIB} MiB in all.",
-    )

@@ -11,6 +11,8 @@ Moved by the flusher, once all models of a request have ended:
 ended.py        which requests of a write-ahead have ended
 units.py        ended requests as rows of a table
 columns.py      what a tensor becomes in a table, and back
+blobs.py        tensors that are too large for a table: files beside it
+parquet.py      the files of a table, with checksums over all that stands in them
 table.py        one Delta table: files, transactions, what has moved
 tables.py       the tables of a pipeline, a generation each
 upkeep.py       merges small files, forgets old ones

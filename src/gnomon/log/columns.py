@@ -2,12 +2,13 @@
 
 Tables know neither unsigned integers nor half floats nor lists of fixed size, so a value is stored
 as the next wider type, and a tensor as lists in lists. A column is per input row: a tensor whose
-first axis is not the row stands in each row of its request.
+first axis is not the row stands in each row of its request. A cell that would be too large holds
+the name of a file instead, in a column of its own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -16,9 +17,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from gnomon.core import limits
 from gnomon.core.tensors import STRING, Array
 from gnomon.log import arrays
-from gnomon.log.layouts import Column
+from gnomon.log.layouts import ANY, Column
 
 _WIDER = {
     "uint8": pa.int16(),
@@ -28,9 +30,28 @@ _WIDER = {
     "float16": pa.float32(),
 }
 
+_REFERENCE = ".sha256"
+
+
+def table_name(column: Column, prefix: str) -> str:
+    """Return the name of a tensor's column in a table.
+
+    Args:
+        prefix: What the model's columns begin with; "in" for inputs.
+    """
+    name = prefix + column.name[column.name.index(".") :]
+    return f"metadata.{name}{_REFERENCE}" if column.apart else name
+
+
+def is_reference(name: str) -> bool:
+    """Say whether a column of a table holds the names of tensors that are too large for it."""
+    return name.startswith("metadata.") and name.endswith(_REFERENCE)
+
 
 def table_type(column: Column) -> pa.DataType:
     """Return the type of a tensor's column in a table."""
+    if column.apart:
+        return pa.utf8()
     kind = _WIDER.get(column.dtype, arrays.ARROW_TYPES[column.dtype])
     for _ in column.shape:
         kind = pa.list_(kind)
@@ -79,15 +100,24 @@ def _nested(flat: pa.Array, shape: tuple[int, ...], count: int) -> pa.Array:
     return flat
 
 
-ANY = -1  # an axis whose length the values tell
-
-
 def open_columns(columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Return the columns with the lengths of their axes left open, where values tell them."""
+    """Return the columns as tables describe them.
+
+    The lengths of their axes are left open, where values tell them; what is too large for a table
+    stands apart.
+    """
     return tuple(
-        each if 0 in each.shape else replace(each, shape=(ANY,) * len(each.shape))
+        each
+        if 0 in each.shape
+        else replace(each, shape=(ANY,) * len(each.shape), apart=_is_large(each))
         for each in columns
     )
+
+
+def _is_large(column: Column) -> bool:
+    if column.dtype == STRING:
+        return False
+    return prod(column.shape) * np.dtype(column.dtype).itemsize > limits.LOG_CELL_BYTES_MAX
 
 
 class TensorColumn:
@@ -126,6 +156,34 @@ class TensorColumn:
             raise ValueError(f"{self._column.name} is not of the shape {shape}")
         flat = _narrowed(self._flat[first:end], self._column.dtype)
         return flat.reshape((rows, *shape) if self._column.per_row else shape)
+
+
+class ReferenceColumn:
+    """As `TensorColumn`, of a tensor that stands apart.
+
+    Args:
+        values: The names of the tensors.
+        read: Returns the tensor of a name.
+    """
+
+    def __init__(self, column: Column, values: pa.Array, read: Callable[[str], Array]) -> None:
+        self._column = column
+        self._names = values
+        self._read = read
+
+    def tensor(self, start: int, rows: int) -> Array:
+        """Return the tensor of one request, as it was logged.
+
+        Raises:
+            OSError, ValueError: It is missing, or not what the column should hold.
+        """
+        count = rows if self._column.per_row else 1
+        found = [self._read(name) for name in self._names.slice(start, count).to_pylist()]
+        if any(each.dtype != self._column.dtype for each in found):
+            raise ValueError(f"{self._column.name} is not of the type {self._column.dtype}")
+        if not self._column.per_row:
+            return found[0]
+        return found[0][None] if len(found) == 1 else np.stack(found)
 
 
 def _numbers(values: pa.Array) -> Array:

@@ -83,9 +83,7 @@ class _Inferences:
     def __init__(self, loaded: Sequence[Loaded]) -> None:
         kinds: dict[tuple[object, ...], list[Loaded]] = {}
         for each in loaded:
-            layout = each.view.layout
-            key = (id(each.view.route), open_columns(layout.inputs), open_columns(layout.outputs))
-            kinds.setdefault(key, []).append(each)
+            kinds.setdefault((id(each.view.route), *opened(each.view)), []).append(each)
         self._stacks = [Stack([each.view for each in kind]) for kind in kinds.values()]
         self._views = [kind[0].view for kind in kinds.values()]
         sizes = [len(stack.counts) for stack in self._stacks]
@@ -109,17 +107,17 @@ class _Inferences:
             wanted = Place(life, 0).packed() + of
             found = np.searchsorted(self._sorted, wanted).clip(max=len(self._sorted) - 1)
             request = self._order[found]
-            challenger = self._index_of(view.model.uuid)[self._kind[request]]
+            challenger = self._index_of(view.model.label)[self._kind[request]]
             known = (of != NO_ENTRY) & (self._sorted[found] == wanted) & (challenger >= 0)
             slots = request[known], challenger[known]
             self._seen_by[slots] = len(self._observing)
             self._seen_at[slots] = np.flatnonzero(known)
             self._observing.append(view)
 
-    def _index_of(self, uuid: str) -> Array:
-        """Return which challenger of each kind's route a model version is; -1: none."""
-        uuids = [[model.uuid for model in view.route.challengers] for view in self._views]
-        return np.array([each.index(uuid) if uuid in each else -1 for each in uuids])
+    def _index_of(self, label: str) -> Array:
+        """Return which challenger of each kind's route has a label; -1: none."""
+        labels = [[model.label for model in view.route.challengers] for view in self._views]
+        return np.array([each.index(label) if label in each else -1 for each in labels])
 
     @cached_property
     def _sampled(self) -> Array:
@@ -149,11 +147,10 @@ class _Inferences:
             keys = np.where(self._sampled[of], result_of[self._seen_by[of]], _NOT_SAMPLED)
             for key, which in _alike(keys):
                 outcomes, seen = self._outcomes(of[which], key, view.route, list(known))
-                layout = view.layout
-                columns = open_columns(layout.inputs), open_columns(layout.outputs)
+                inputs, outputs, anomalies = opened(view)
                 units.append(
                     Unit(
-                        description=Description(view.route, *columns, outcomes),
+                        description=Description(view.route, inputs, outputs, outcomes, anomalies),
                         places=self.places[of[which]],
                         inferences=Part(self._stacks[kind], of[which] - start),
                         seen=seen,
@@ -180,6 +177,12 @@ class _Inferences:
             starts = np.cumsum([0, *(len(view) for view in views)])
             seen.append(Part(Stack(views), starts[segment] + self._seen_at[of, index]))
         return tuple(outcomes), tuple(seen)
+
+
+def opened(view: SegmentView) -> tuple[tuple[Column, ...], ...]:
+    """Return the inputs, outputs and anomalies of a segment's requests, as tables describe them."""
+    of = view.layout
+    return open_columns(of.inputs), open_columns(of.outputs), open_columns(of.anomalies)
 
 
 _Result = tuple[Status, str, tuple[Column, ...]]

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from gnomon.core import limits
 from gnomon.log.emptying import delete_moved, set_damaged_aside
@@ -51,10 +52,10 @@ def run(directory: Path, stop: threading.Event, keep: Keep = _USUAL) -> None:
     Args:
         directory: Of the inference log.
     """
-    with (directory / LOCK).open("w") as lock:
-        while not _is_taken(lock.fileno()):
-            if stop.wait(limits.LOG_RETRY_MAX_S):
-                return
+    while (lock := _taken(directory / LOCK)) is None:
+        if stop.wait(limits.LOG_RETRY_MAX_S):
+            return
+    with lock:
         flusher = Flusher(directory, keep)
         is_behind = False
         tidied = time.monotonic()
@@ -65,12 +66,21 @@ def run(directory: Path, stop: threading.Event, keep: Keep = _USUAL) -> None:
                 tidied = time.monotonic()
 
 
-def _is_taken(descriptor: int) -> bool:
+def _taken(path: Path) -> IO[str] | None:
+    """Return the file of the lock, which is held as long as it is open; None: not now.
+
+    That is while another process has it, or while the directory cannot be written.
+    """
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        lock = path.open("w")
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock
 
 
 @dataclass(slots=True)
@@ -109,21 +119,37 @@ class Flusher:
 
     def tidy(self) -> None:
         """Merge small files, forget old ones, and delete what nobody reads any more."""
+        pipelines = []
         for place in pipeline_directories(self._directory):
             try:
-                tables = self._tables.get(place) or LogTables(place)
-                self._tables[place] = tables
-                for table in tables.generations:
+                for table in self._opened(place).generations:
                     merge_small_files(table)
             except Exception as error:  # what is wrong with one must not hold up the others
                 self._give_up(place, "cannot be tidied", error)
-        every = [table for each in self._tables.values() for table in each.generations]
+            try:
+                pipelines.append(self._opened(place))
+            except TABLE_ERRORS as error:
+                self._give_up(place, "cannot be read", error)
         try:
-            forget(every, keep_s=self._keep.seconds, keep_bytes=self._keep.bytes)
-            self._replaced.delete(every)
+            forget(pipelines, keep_s=self._keep.seconds, keep_bytes=self._keep.bytes)
+            self._replaced.delete(pipelines)
         except TABLE_ERRORS as error:
             self._tables.clear()  # one of them may have been changed in part
             self._tell(f"old files cannot be forgotten now: {error}")
+
+    def _opened(self, place: Path) -> LogTables:
+        """Return the tables in a directory, as this flusher has left them.
+
+        Raises:
+            One of TABLE_ERRORS: They cannot be read.
+        """
+        tables = self._tables.get(place)
+        if tables is None:
+            tables = LogTables(place)
+            for table in tables.generations:
+                table.sync()  # who made the last commit may have been killed before that
+            self._tables[place] = tables
+        return tables
 
     def flush(self) -> bool:
         """Move what has ended, up to a size; return whether there is more to move now."""
@@ -153,8 +179,7 @@ class Flusher:
     def _flush_pipeline(
         self, path: Path, pipeline_id: int, place: Path, notices: list[str]
     ) -> bool:
-        tables = self._tables.get(place) or LogTables(place)
-        self._tables[place] = tables
+        tables = self._opened(place)
         with contextlib.closing(StoredLog(path, notices)) as log:
             moved = tables.moved(log.uuid)
             waiting = self._waiting.setdefault((log.uuid, pipeline_id), _Waiting())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from heapq import merge
 
@@ -14,18 +14,19 @@ import pyarrow.parquet as pq
 from gnomon.core.inference import Observation, Status
 from gnomon.core.routing import ServedModel
 from gnomon.core.tensors import Array
-from gnomon.log import arrays
+from gnomon.log import arrays, parquet
+from gnomon.log.blobs import Blobs
 from gnomon.log.candidates import Candidate
-from gnomon.log.columns import TensorColumn
-from gnomon.log.layouts import Column
+from gnomon.log.columns import ReferenceColumn, TensorColumn, table_name
+from gnomon.log.layouts import Column, as_it_ran
 from gnomon.log.logged import LoggedInference
 from gnomon.log.query import LogQuery
 from gnomon.log.records import Record
 from gnomon.log.table import DataFile, LogTable
 from gnomon.log.tables import LogTables
-from gnomon.log.units import DESCRIPTION, PLACE, REQUEST_ID, ROW, ROWS, TIME, prefix_of
+from gnomon.log.units import ANOMALIES, DESCRIPTION, PLACE, REQUEST_ID, ROW, ROWS, TIME, prefix_of
 
-_KEYS = [TIME, PLACE, ROW, ROWS, DESCRIPTION, REQUEST_ID]
+_KEYS = [TIME, PLACE, ROW, ROWS, DESCRIPTION, REQUEST_ID, ANOMALIES]
 _UNREADABLE = (pa.ArrowException, OSError, ValueError, TypeError, KeyError, IndexError)
 
 Note = Callable[[str], None]
@@ -41,7 +42,9 @@ def kept(
         note: Takes a sentence about each thing that cannot be read.
     """
     span = span[0], min(span[1], tables.moved(log))
-    each = [_Reading(table, log, span, query, note).run() for table in tables.generations]
+    each = [
+        _Reading(table, tables.blobs, log, span, query, note).run() for table in tables.generations
+    ]
     yield from merge(*each, key=lambda found: found.place, reverse=not query.oldest_first)
 
 
@@ -49,9 +52,16 @@ class _Reading:
     """Reads one generation, a row group at a time."""
 
     def __init__(
-        self, table: LogTable, log: str, span: tuple[int, int], query: LogQuery, note: Note
+        self,
+        table: LogTable,
+        blobs: Blobs,
+        log: str,
+        span: tuple[int, int],
+        query: LogQuery,
+        note: Note,
     ) -> None:
         self._table = table
+        self._blobs = blobs
         self._log = log
         self._first, self._end = span
         self._query = query
@@ -74,16 +84,19 @@ class _Reading:
                 self._note(f"{file.path.name}: cannot be read: {type(error).__name__}")
 
     def _read(self, file: DataFile) -> Iterator[Candidate]:
-        with pq.ParquetFile(file.path, page_checksum_verification=True) as source:
+        with parquet.opened(file.path) as source:
             groups = [each for each in _spans(source.metadata) if self._touches(*each[1:])]
             for group, *_ in groups if self._query.oldest_first else reversed(groups):
                 keys = source.read_row_group(group, columns=_KEYS)
                 places = arrays.column_values(keys, PLACE)
                 times = arrays.column_values(keys, TIME)
                 at = -1 if self._query.oldest_first else 0
-                if self._chosen(keys, places, times).any():
+                chosen = self._chosen(keys, places, times)
+                if self._query.valid is not None:
+                    chosen &= self._query.takes_anomalies(keys.column(ANOMALIES).to_numpy())
+                if chosen.any():
                     yield from self._requests(source.read_row_group(group))
-                    if self._query.where is not None:
+                    if self._query.is_of_rows:
                         # How far it was looked: up to a request that goes on in the next group.
                         cut = 0 if self._cut is None else -1 if self._query.oldest_first else 1
                         yield Candidate(self._log, int(places[at]) + cut, int(times[at]), None)
@@ -124,10 +137,10 @@ class _Reading:
         )
         begins = np.flatnonzero(row == 0)
         chosen = self._chosen(rows, places, times)[begins]
-        if self._query.where is not None and len(begins):
-            chosen &= np.logical_or.reduceat(self._query.where.holds(rows), begins)
+        if self._query.is_of_rows and len(begins):
+            chosen &= np.logical_or.reduceat(self._query.takes_rows(rows), begins)
         starts = begins[chosen]
-        decoded = _Group(rows)
+        decoded = _Group(rows, self._blobs)
         for start in starts if self._query.oldest_first else starts[::-1]:
             count = int(counts[start])
             found = _Found(self._table, decoded, int(start), count)
@@ -142,7 +155,8 @@ class _Reading:
         try:
             return found.record()
         except _UNREADABLE as error:
-            self._note(f"request {found.text(REQUEST_ID)}: cannot be read: {error}")
+            what = error.strerror if isinstance(error, OSError) else error  # without the path
+            self._note(f"request {found.text(REQUEST_ID)}: cannot be read: {what}")
             return None
 
     def _whole(self, group: pa.Table) -> pa.Table:
@@ -164,11 +178,12 @@ class _Reading:
 class _Group:
     """The rows of a row group; a column is decoded when the first request asks for it."""
 
-    def __init__(self, rows: pa.Table) -> None:
+    def __init__(self, rows: pa.Table, blobs: Blobs) -> None:
         self._rows = rows.combine_chunks()
+        self._blobs = blobs
         self._integers: dict[str, list[int]] = {}
         self._texts: dict[str, pa.Array] = {}
-        self._tensors: dict[tuple[str, Column], TensorColumn] = {}
+        self._tensors: dict[tuple[str, Column], TensorColumn | ReferenceColumn] = {}
 
     def integer(self, name: str, row: int) -> int:
         """Return an integer, or a time in microseconds; 0 for null."""
@@ -190,7 +205,12 @@ class _Group:
         """Return the tensor of the request that begins in a row."""
         known = self._tensors.get((name, column))
         if known is None:
-            known = self._tensors[name, column] = TensorColumn(column, self._column(name))
+            values = self._column(name)
+            known = self._tensors[name, column] = (
+                ReferenceColumn(column, values, self._blobs.tensor)
+                if column.apart
+                else TensorColumn(column, values)
+            )
         return known.tensor(row, rows)
 
     def _column(self, name: str) -> pa.Array:
@@ -227,7 +247,8 @@ class _Found:
         """
         description = self.table.description(self.text(DESCRIPTION) or "")
         route = description.route
-        seen = {each.model.uuid for each in description.outcomes}
+        seen = {each.model.label for each in description.outcomes}
+        champion = self._observation(route.champion, Status.OK, "", description.outputs)
         return Record(
             entry=LoggedInference(
                 request_id=self.text(REQUEST_ID) or "",
@@ -235,11 +256,17 @@ class _Found:
                 rows=self.rows,
                 route=route,
                 inputs={
-                    each.name.removeprefix("in."): self._tensor(each.name, each)
+                    each.name.removeprefix("in."): self._tensor("in", each)
                     for each in description.inputs
                 },
-                champion=self._observation(route.champion, Status.OK, "", description.outputs),
-                sampled=tuple(model for model in route.challengers if model.uuid in seen),
+                champion=replace(
+                    champion,
+                    anomalies={
+                        each.name.removeprefix("anomaly."): self._tensor("anomaly", each)
+                        for each in description.anomalies
+                    },
+                ),
+                sampled=tuple(model for model in route.challengers if model.label in seen),
             ),
             challengers=tuple(
                 self._observation(each.model, each.status, each.code, each.outputs)
@@ -256,11 +283,9 @@ class _Found:
     ) -> Observation:
         prefix = prefix_of(model)
         is_ok = status is Status.OK
-        tensors = tuple(
-            self._tensor(prefix + each.name.removeprefix("out"), each) for each in outputs
-        )
+        tensors = tuple(self._tensor(prefix, each) for each in outputs)
         return Observation(
-            model=model,
+            model=as_it_ran(model, outputs),
             status=status,
             outputs=tensors if is_ok else None,
             error=None if is_ok else self.text(f"metadata.{prefix}.error"),
@@ -269,5 +294,5 @@ class _Found:
             code=code or "inference_failed",
         )
 
-    def _tensor(self, name: str, column: Column) -> Array:
-        return self.group.tensor(name, column, self.start, self.rows)
+    def _tensor(self, prefix: str, column: Column) -> Array:
+        return self.group.tensor(table_name(column, prefix), column, self.start, self.rows)

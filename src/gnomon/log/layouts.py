@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import lru_cache
 from math import prod
@@ -12,11 +13,13 @@ import orjson
 import pyarrow as pa
 
 from gnomon.core.inference import InferenceEntry, Observation, ObservationEntry, Status
-from gnomon.core.model import Signature
-from gnomon.core.tensors import Array, dtype_name
+from gnomon.core.routing import ServedModel
+from gnomon.core.tensors import Array, TensorSpec, dtype_name
 from gnomon.log import arrays
 
 Entry = InferenceEntry | ObservationEntry
+
+ANY = -1  # an axis whose length the values tell
 
 LAYOUT_KEY = b"gnomon.layout"
 
@@ -53,18 +56,21 @@ class Column:
     """One tensor of every request in a segment.
 
     Attributes:
-        name: "in.<column>" or "out.<output>".
+        name: "in.<column>", "out.<output>" or "anomaly.<validation>".
         dtype: A key of `core.tensors.DTYPES`.
         per_row: The first axis is the request's row: the rows of all requests stand one after the
             other in the body. Otherwise the head holds one whole tensor per request; so it is for
             scalars, and where the first axis counts something else.
-        shape: Of one row, or of one whole tensor. If an axis is 0, nothing is stored.
+        shape: Of one row, or of one whole tensor. If an axis is 0, nothing is stored. In a table
+            an axis may be `ANY`.
+        apart: It is too large for a table, which has its name instead: see `blobs.py`.
     """
 
     name: str
     dtype: str
     per_row: bool
     shape: tuple[int, ...]
+    apart: bool = False
 
     @classmethod
     def of(cls, name: str, array: Array, entry: Entry) -> Column:
@@ -99,7 +105,9 @@ class Layout:
         status: Of the observation; `ok` for inferences.
         code: The observation's; empty for inferences.
         inputs: Empty for observations.
-        outputs: Of the champion, or of the observation.
+        outputs: Of the champion, or of the observation. Their names are those of what ran, which
+            in a split is not what another request of the route has.
+        anomalies: What validations found, in the order of their names.
     """
 
     kind: Kind
@@ -107,6 +115,7 @@ class Layout:
     code: str
     inputs: tuple[Column, ...]
     outputs: tuple[Column, ...]
+    anomalies: tuple[Column, ...] = ()
 
     @classmethod
     def of(cls, entry: Entry) -> Layout:
@@ -118,24 +127,31 @@ class Layout:
         """
         if isinstance(entry, InferenceEntry):
             inputs = tuple(Column.of(f"in.{k}", v, entry) for k, v in entry.inputs.items())
-            return cls(Kind.INFERENCE, Status.OK, "", inputs, _outputs(entry.champion, entry))
+            outputs = _outputs(entry.champion, entry)
+            anomalies = _anomalies(entry) if entry.champion.anomalies else ()
+            return cls(Kind.INFERENCE, Status.OK, "", inputs, outputs, anomalies)
         seen = entry.observation
         return cls(Kind.OBSERVATION, seen.status, seen.code, (), _outputs(seen, entry))
 
+    def tensors(self) -> tuple[Column, ...]:
+        """Return all tensors of a request, in the order in which they are stored."""
+        return (*self.inputs, *self.outputs, *self.anomalies)
+
     def columns(self, *, per_row: bool) -> list[Column]:
         """Return what the body (per row) or the head (per request) stores, in that order."""
-        both = (*self.inputs, *self.outputs)
-        return [column for column in both if column.per_row == per_row and column.is_stored]
+        return [each for each in self.tensors() if each.per_row == per_row and each.is_stored]
 
     def to_json(self) -> bytes:
         """Return the layout as JSON text."""
+        anomalies = {"anomalies": plain(self.anomalies)} if self.anomalies else {}
         return orjson.dumps(
             {
                 "kind": int(self.kind),
                 "status": self.status.value,
                 "code": self.code,
-                "inputs": [[c.name, c.dtype, c.per_row, c.shape] for c in self.inputs],
-                "outputs": [[c.name, c.dtype, c.per_row, c.shape] for c in self.outputs],
+                "inputs": plain(self.inputs),
+                "outputs": plain(self.outputs),
+                **anomalies,
             }
         )
 
@@ -148,20 +164,76 @@ class Layout:
             ValueError, KeyError, TypeError: It did not.
         """
         value: dict[str, Any] = orjson.loads(text)
-        inputs, outputs = (
-            tuple(Column(name, dtype, row, tuple(shape)) for name, dtype, row, shape in value[key])
-            for key in ("inputs", "outputs")
+        return cls(
+            Kind(value["kind"]),
+            Status(value["status"]),
+            value["code"],
+            columns(value["inputs"]),
+            columns(value["outputs"]),
+            columns(value.get("anomalies", ())),
         )
-        return cls(Kind(value["kind"]), Status(value["status"]), value["code"], inputs, outputs)
+
+
+def plain(several: Iterable[Column]) -> list[list[Any]]:
+    """Return columns as JSON values."""
+    return [
+        [each.name, each.dtype, each.per_row, each.shape, *([True] if each.apart else ())]
+        for each in several
+    ]
+
+
+def columns(values: Iterable[Sequence[Any]]) -> tuple[Column, ...]:
+    """Read what `plain` gave.
+
+    Raises:
+        ValueError, TypeError: It did not.
+    """
+    return tuple(
+        Column(name, dtype, row, tuple(shape), *apart) for name, dtype, row, shape, *apart in values
+    )
+
+
+def _anomalies(entry: InferenceEntry) -> tuple[Column, ...]:
+    found = sorted(entry.champion.anomalies.items())
+    columns = tuple(Column.of(f"anomaly.{name}", each, entry) for name, each in found)
+    for each in columns:
+        if (each.dtype, each.per_row, each.shape) != ("bool", True, ()):
+            raise ValueError(f"{each.name} is not one truth value for each row")
+    return columns
 
 
 def _outputs(observation: Observation, entry: Entry) -> tuple[Column, ...]:
-    signature: Signature = observation.model.signature
-    names = [spec.name for spec in signature.outputs]
+    names = _declared(observation.model, len(observation.outputs or ()))
     return tuple(
-        Column.of(f"out.{names[i] if i < len(names) else i}", array, entry)
-        for i, array in enumerate(observation.outputs or ())
+        Column.of(f"out.{name}", array, entry)
+        for name, array in zip(names, observation.outputs or (), strict=True)
     )
+
+
+def _declared(model: ServedModel, count: int) -> list[str]:
+    """Return the names of a model's first outputs; one that it does not declare has a number."""
+    names = [spec.name for spec in model.signature.outputs[:count]]
+    return names + [str(index) for index in range(len(names), count)]
+
+
+def as_it_ran(model: ServedModel, outputs: Sequence[Column]) -> ServedModel:
+    """Return a model with the outputs that were logged, if it declares others.
+
+    The options of a split are one model of a route, and each has outputs of its own.
+    """
+    names = [column.name.removeprefix("out.") for column in outputs]
+    if names == _declared(model, len(names)):
+        return model
+    specs = tuple(
+        TensorSpec(name=name, dtype=column.dtype, shape=_declared_shape(column))
+        for name, column in zip(names, outputs, strict=True)
+    )
+    return replace(model, signature=replace(model.signature, outputs=specs))
+
+
+def _declared_shape(column: Column) -> tuple[int | None, ...]:
+    axes = tuple(None if axis == ANY else axis for axis in column.shape)
+    return (None, *axes) if column.per_row else axes
 
 
 @lru_cache(maxsize=1_000)

@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import orjson
+import pyarrow as pa
 
 from gnomon.core.errors import Invalid
 from gnomon.core.inference import Observation, Status
 from gnomon.core.tensors import Array
+from gnomon.log.units import ANOMALIES
 from gnomon.log.where import Where
 
 ANY = "*"
@@ -29,6 +31,8 @@ class LogQuery:
         model: Those in which the model of this label took part; with `status`, that model has it.
         request_id: Those with this id.
         where: Those of which it holds for a row.
+        valid: Those with a row in which no validation found an anomaly; False: with a row in which
+            one did. With `where`, it is the same row.
         disagree: Those in which the challenger of this label, or any if it is `ANY`, gave other
             values than the champion; floats that differ by rounding are alike.
         oldest_first: The order in which they were logged, instead of the reverse.
@@ -40,6 +44,7 @@ class LogQuery:
     model: str | None = None
     request_id: str | None = None
     where: Where | None = None
+    valid: bool | None = None
     disagree: str | None = None
     oldest_first: bool = False
 
@@ -59,6 +64,29 @@ class LogQuery:
             found = models.get(self.model)
             return found is not None and self.status in (None, found)
         return self.status is None or self.status in models.values()
+
+    @property
+    def is_of_rows(self) -> bool:
+        """Say whether it depends on what stands in rows."""
+        return self.where is not None or self.valid is not None
+
+    def takes_rows(self, rows: pa.RecordBatch | pa.Table) -> Array:
+        """Say for each row of a log's table whether a request with it is meant.
+
+        Raises:
+            Invalid: The condition compares or computes what cannot be.
+        """
+        taken = np.ones(rows.num_rows, dtype=bool)
+        if self.valid is not None:
+            taken &= self.takes_anomalies(rows.column(ANOMALIES).to_numpy())
+        if self.where is not None:
+            taken &= self.where.holds(rows)
+        return taken
+
+    def takes_anomalies(self, counts: Array) -> Array:
+        """Say for each row with so many anomalies whether a request with it is meant."""
+        taken: Array = (counts == 0) == self.valid
+        return taken
 
     def takes_values(self, champion: Observation, challengers: Iterable[Observation]) -> bool:
         """Say whether a request in which the models gave these values is meant."""

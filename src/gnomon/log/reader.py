@@ -21,6 +21,7 @@ from gnomon.core.routing import ServedModel
 from gnomon.log.arrays import bytes_of
 from gnomon.log.candidates import Candidate
 from gnomon.log.columns import open_columns
+from gnomon.log.ended import opened
 from gnomon.log.kept import kept
 from gnomon.log.logged import LoggedInference, LoggedObservation
 from gnomon.log.query import Cursor, LogQuery
@@ -205,24 +206,24 @@ class _Reading:
             seen = log.observations(self._pipeline_id, bases)
             for found in several:
                 models = found.view.sampled(found.position)
-                observed = {model.label: seen.get((found.place, model.uuid)) for model in models}
+                observed = {model.label: seen.get((found.place, model.label)) for model in models}
                 if query.takes_models(_statuses(found, observed)) and self._holds(found, observed):
                     make = partial(_record, found, observed)
                     yield Candidate(uuid, found.place.packed(), found.time_us, make)
 
     def _holds(self, found: Found, observed: dict[str, Found | None]) -> bool:
-        """Say whether the condition holds for a row of a request."""
-        if self._query.where is None:
-            return True
+        """Say whether a row of a request is wanted."""
+        query = self._query
         try:
+            if query.where is None:
+                return query.valid is None or bool(query.takes_anomalies(found.anomalies()).any())
             for each in (found, *observed.values()):
                 if each is not None:
                     each.view.load()
         except DamagedSegment as error:
             self._notices.append(str(error))
             return False
-        rows = _unit(found, observed).rows("")
-        return bool(self._query.where.holds(rows).any())
+        return bool(query.takes_rows(_unit(found, observed).rows("")).any())
 
 
 def _unit(found: Found, observed: dict[str, Found | None]) -> Unit:
@@ -239,9 +240,9 @@ def _unit(found: Found, observed: dict[str, Found | None]) -> Unit:
             of = seen.view.layout
             outcomes.append(Outcome(model, of.status, of.code, open_columns(of.outputs)))
             parts.append(Part(Stack([seen.view]), np.array([seen.position])))
-    inputs, outputs = open_columns(view.layout.inputs), open_columns(view.layout.outputs)
+    inputs, outputs, anomalies = opened(view)
     return Unit(
-        description=Description(view.route, inputs, outputs, tuple(outcomes)),
+        description=Description(view.route, inputs, outputs, tuple(outcomes), anomalies),
         places=np.array([found.place.packed()]),
         inferences=Part(Stack([view]), np.array([found.position])),
         seen=tuple(parts),

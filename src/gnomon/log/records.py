@@ -10,6 +10,7 @@ its values as little-endian bytes in C order; for strings the UTF-8 JSON list of
     pipeline_version  string            uuid of the version that answered
     rows              int64             input rows
     inputs            list of tensors   columns as logged
+    anomalies         list of tensors   what each validation found, by name: a bool per row
     models            list of           the champion, then the challengers by label
         label, role, name               role is "champion" or "challenger"
         ordinal, version, sha           the version's number, uuid and file
@@ -68,6 +69,7 @@ SCHEMA = pa.schema(
         ("pipeline_version", pa.utf8()),
         ("rows", pa.int64()),
         ("inputs", TENSORS),
+        ("anomalies", TENSORS),
         ("models", MODELS),
     ]
 )
@@ -103,6 +105,7 @@ def table_of(records: Sequence[Record]) -> pa.Table:
         arrays.texts([entry.route.pipeline_version for entry in entries]),
         arrays.numbers((entry.rows for entry in entries), "int64", len(entries)),
         _tensors([entry.inputs.items() for entry in entries]),
+        _tensors([entry.champion.anomalies.items() for entry in entries]),
         arrays.lists(models, [len(several) for several in observations], MODELS),
     ]
     return pa.Table.from_arrays(columns, schema=SCHEMA)

@@ -5,7 +5,8 @@ route, model, column names, types and shapes, so that a thousand requests are tw
 and not two thousand. Each blob is an Arrow IPC stream of one batch, readable without gnomon:
 
     head   one row per request: its id, times, elapsed, and tensors that are not made of rows
-    body   one row per input row: the inputs "in.<name>" and the outputs "out.<name>"
+    body   one row per input row: the inputs "in.<name>", the outputs "out.<name>", and what
+           validations found, "anomaly.<name>"
 """
 
 from __future__ import annotations
@@ -71,7 +72,10 @@ def encode(entries: Sequence[Entry]) -> tuple[list[Segment], list[Exception]]:
     for entry in entries:
         key: tuple[object, ...]
         if isinstance(entry, InferenceEntry):
-            key = (id(entry.route), *entry.inputs)
+            champion = entry.champion
+            key = (id(entry.route), id(champion.model), *entry.inputs)
+            if champion.anomalies:
+                key = (*key, None, *champion.anomalies)
         else:
             seen = entry.observation
             key = (id(entry.route), id(seen.model), seen.status, seen.code)
@@ -117,7 +121,7 @@ class _Requests:
         times_us: Of arrival (inferences) or end (observations).
         integers: The columns of the head between the request's id and the last one.
         last: The last fixed column of the head.
-        tensors: For each entry its inputs and then its outputs.
+        tensors: For each entry those that its layout names.
         observed: Of the inferences that were observed, the smallest and largest number, or more.
     """
 
@@ -144,7 +148,10 @@ def _inferences(entries: Sequence[InferenceEntry]) -> _Requests:
         sampled += entry.sampled
         elapsed += [champion.elapsed_ns] * count
         ended += [champion.time_us] * count
-        tensors.append((*entry.inputs.values(), *(champion.outputs or ())))
+        several = (*entry.inputs.values(), *(champion.outputs or ()))
+        if champion.anomalies:
+            several = (*several, *(array for _, array in sorted(champion.anomalies.items())))
+        tensors.append(several)
     masks = arrays.numbers(sampled, "uint64", len(sampled))
     return _Requests(0, ids, times_us, (times_us, rows, elapsed, ended), masks, tensors, [])
 
@@ -200,7 +207,7 @@ def _segment(bucket: Sequence[Numbered]) -> Segment:
     body: list[pa.Array] = []
     rows = [sum(entry.rows) for entry in entries]
     tensors = zip(*requests.tensors, strict=True)
-    for column, values in zip((*layout.inputs, *layout.outputs), tensors, strict=True):
+    for column, values in zip(layout.tensors(), tensors, strict=True):
         stored = _join(column, values, rows)
         if column.is_stored:
             (body if column.per_row else head).append(stored)
@@ -220,7 +227,7 @@ def _segment(bucket: Sequence[Numbered]) -> Segment:
 
 
 def _index_of(model: ServedModel, route: Route) -> int:
-    return [each.uuid for each in route.models()].index(model.uuid)
+    return [(each.uuid, each.label) for each in route.models()].index((model.uuid, model.label))
 
 
 def _join(column: Column, values: Sequence[Array], rows: list[int]) -> pa.Array | None:

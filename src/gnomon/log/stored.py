@@ -15,6 +15,7 @@ import orjson
 
 from gnomon.core import limits
 from gnomon.core.routing import Route
+from gnomon.core.tensors import Array
 from gnomon.log.layouts import Kind
 from gnomon.log.logged import LoggedInference, LoggedObservation
 from gnomon.log.views import DamagedSegment, SegmentView
@@ -66,6 +67,14 @@ class Found(NamedTuple):
     def time_us(self) -> int:
         """When the inference's request arrived."""
         return self.view.times_us[self.position]
+
+    def anomalies(self) -> Array:
+        """Return for each row of the inference how many validations found an anomaly.
+
+        Raises:
+            DamagedSegment: The segment is not what was written.
+        """
+        return self.view.anomalies_of(self.position)
 
 
 _COLUMNS = ", ".join(COVERED)
@@ -186,8 +195,8 @@ class StoredLog:
             wanted: The inferences' places, each with the base of its group.
 
         Returns:
-            By the inference's place and the uuid of the challenger's version; the last one, where
-            there are several.
+            By the inference's place and the challenger's label; the last one, where there are
+            several.
         """
         found: dict[tuple[Place, str], Found] = {}
         for life, places in groupby(sorted(wanted), key=lambda place: place.life):
@@ -198,7 +207,7 @@ class StoredLog:
                 for position, of in enumerate(view.of):
                     if of not in numbers:
                         continue
-                    slot = (Place(life, of), view.model.uuid)
+                    slot = (Place(life, of), view.model.label)
                     place = Place(life, base + view.numbers[position])
                     if slot not in found or found[slot].place < place:
                         found[slot] = Found(self, place, base, view, position)

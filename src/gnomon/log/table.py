@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import deltalake
 import orjson
@@ -21,9 +19,10 @@ from deltalake.transaction import AddAction, RemoveAction
 
 from gnomon.core import limits
 from gnomon.core.tensors import Array
-from gnomon.log import arrays
+from gnomon.log import arrays, parquet
+from gnomon.log.columns import is_reference
 from gnomon.log.units import LOG, PLACE, TIME, Description
-from gnomon.private_files import write_private
+from gnomon.private_files import sync, write_private
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _DESCRIPTIONS = "_gnomon"  # what starts with an underscore is no part of a table
@@ -32,12 +31,6 @@ _CONFIGURATION = {
     "delta.dataSkippingStatsColumns": f"`{TIME}`,`{PLACE}`",
     "delta.logRetentionDuration": "interval 1 days",
     "delta.enableExpiredLogCleanup": "true",
-}
-# Checksums, so that a flipped bit is found: the format of the values does not tell.
-_WRITING: dict[str, Any] = {
-    "compression": "zstd",
-    "compression_level": 1,
-    "write_page_checksum": True,
 }
 TABLE_ERRORS = (DeltaError, pa.ArrowException, OSError, ValueError)
 _STATISTICS_US = 1_000  # times in a table's statistics are cut to milliseconds
@@ -86,6 +79,7 @@ class LogTable:
         self.path = path
         self.delta = DeltaTable(path)
         self._descriptions: dict[str, Description] = {}
+        self._blobs: dict[Path, frozenset[str]] = {}
 
     @classmethod
     def create(
@@ -141,12 +135,12 @@ class LogTable:
         """
         directory = self.path / f"{LOG}={log}"
         directory.mkdir(mode=0o700, exist_ok=True)
-        path = directory / f"part-{uuid.uuid4()}.zstd.parquet"
+        path = directory / f".part-{uuid.uuid4()}"
         schema = self.file_schema()
         places, times = _Range(), _Range()
         rows = 0
         try:
-            with pq.ParquetWriter(path, schema, **_WRITING) as writer:
+            with pq.ParquetWriter(path, schema, **parquet.WRITING) as writer:
                 for table in tables:
                     writer.write_table(
                         _in_columns(table, schema), row_group_size=limits.LOG_ROW_GROUP_ROWS
@@ -154,8 +148,9 @@ class LogTable:
                     places.take(arrays.column_values(table, PLACE))
                     times.take(arrays.column_values(table, TIME))
                     rows += table.num_rows
+            path = parquet.named(path)
             for each in (path, directory):
-                _sync(each)
+                sync(each)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -210,12 +205,14 @@ class LogTable:
         )
         self.delta.update_incremental()
         self.sync()
+        for file in removed:
+            self._blobs.pop(file.path, None)
 
     def sync(self) -> None:
         """Have the newest commit, which is the last one of this process, on the disk."""
         log = self.path / "_delta_log"
         for path in (log / f"{self.delta.version():020}.json", log, self.path):
-            _sync(path)
+            sync(path)
 
     @property
     def number(self) -> int:
@@ -230,6 +227,9 @@ class LogTable:
         """Return the table's columns."""
         schema = pa.schema(self.delta.schema().to_arrow())
         return dict(zip(schema.names, schema.types, strict=True))
+
+    def _names(self) -> list[str]:
+        return [field.name for field in self.delta.schema().fields]
 
     def files(self) -> list[DataFile]:
         """Return the table's files, the oldest places first."""
@@ -249,6 +249,20 @@ class LogTable:
         ]
         return sorted(found, key=lambda each: (each.log, each.first))
 
+    def blobs(self, file: DataFile) -> frozenset[str]:
+        """Return the names of the large tensors that rows of a file name.
+
+        Raises:
+            One of TABLE_ERRORS: The file cannot be read.
+        """
+        names = [name for name in self._names() if is_reference(name)]
+        if not names:
+            return frozenset()
+        known = self._blobs.get(file.path)
+        if known is None:
+            known = self._blobs[file.path] = frozenset(_texts(file.path, names))
+        return known
+
     def describe(self, description: Description) -> str:
         """Have a description stored beside the table's files; return its digest.
 
@@ -262,7 +276,7 @@ class LogTable:
             path.parent.mkdir(mode=0o700, exist_ok=True)
             write_private(path, text)
             for each in (path, path.parent, self.path):
-                _sync(each)
+                sync(each)
         return digest
 
     def description(self, digest: str) -> Description:
@@ -311,18 +325,18 @@ class _Range:
         self.last = max(self.last, int(values.max()))
 
 
+def _texts(path: Path, names: Sequence[str]) -> Iterator[str]:
+    """Yield the different texts of some columns of a file, of those that it has."""
+    with parquet.opened(path) as source:
+        there = [name for name in names if name in source.schema_arrow.names]
+        for group in range(source.metadata.num_row_groups if there else 0):
+            for column in source.read_row_group(group, columns=there).columns:
+                yield from column.unique().drop_null().to_pylist()
+
+
 def _description_file(table: Path, digest: str) -> Path:
     return table / _DESCRIPTIONS / f"{digest}.json"
 
 
 def _microseconds(time: datetime) -> int:
     return (time - _EPOCH) // timedelta(microseconds=1)
-
-
-def _sync(path: Path) -> None:
-    """Have a file, or the names in a directory, on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from gnomon.core import limits
+from gnomon.log.blobs import Blobs
 from gnomon.log.columns import is_same_type
 from gnomon.log.places import table_paths
 from gnomon.log.table import LogTable
@@ -31,6 +32,7 @@ class LogTables:
 
     Attributes:
         generations: The oldest first.
+        blobs: Tensors that are too large for them.
 
     Raises:
         One of TABLE_ERRORS: One of them cannot be read.
@@ -38,6 +40,7 @@ class LogTables:
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
+        self.blobs = Blobs(directory or Path())
         self.generations = [LogTable(path) for path in table_paths(directory)] if directory else []
 
     def logs(self) -> set[str]:
@@ -101,7 +104,8 @@ class LogTables:
 
     def _write(self, table: LogTable, units: Sequence[Unit], log: str, end: int) -> None:
         """Append rows, and say what has moved, in one transaction."""
-        batches = [unit.rows(table.describe(unit.description)) for unit in units]
+        batches = [unit.rows(table.describe(unit.description), self.blobs.keep) for unit in units]
+        self.blobs.sync()
         added = []
         if batches:
             rows = _table(batches)

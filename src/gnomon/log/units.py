@@ -8,7 +8,7 @@ rows name by its digest, so that requests are read back as they were logged.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -21,8 +21,9 @@ from gnomon.core.inference import Status
 from gnomon.core.routing import Route, ServedModel
 from gnomon.core.tensors import Array
 from gnomon.log import arrays
-from gnomon.log.columns import table_type
-from gnomon.log.layouts import Column
+from gnomon.log.blobs import name_of
+from gnomon.log.columns import table_name, table_type
+from gnomon.log.layouts import Column, columns, plain
 from gnomon.log.views import SegmentView
 
 TIME = "time"
@@ -38,7 +39,6 @@ DESCRIPTION = "metadata.description"
 
 INSTANT = pa.timestamp("us", tz="UTC")
 _FIXED: dict[str, pa.DataType] = {
-    ANOMALIES: pa.int64(),
     REQUEST_ID: pa.utf8(),
     ROW: pa.int64(),
     ROWS: pa.int64(),
@@ -86,17 +86,20 @@ class Description:
     inputs: tuple[Column, ...]
     outputs: tuple[Column, ...]
     outcomes: tuple[Outcome, ...]
+    anomalies: tuple[Column, ...] = ()
 
     def to_json(self) -> bytes:
         """Return the description as JSON text."""
         route = self.route.to_json()
         known = self.route.challengers
         outcomes = [
-            [known.index(each.model), each.status.value, each.code, _plain(each.outputs)]
+            [known.index(each.model), each.status.value, each.code, plain(each.outputs)]
             for each in self.outcomes
         ]
-        columns = {"inputs": _plain(self.inputs), "outputs": _plain(self.outputs)}
-        return orjson.dumps({"route": route, **columns, "outcomes": outcomes})
+        of_champion = {"inputs": plain(self.inputs), "outputs": plain(self.outputs)}
+        if self.anomalies:
+            of_champion["anomalies"] = plain(self.anomalies)
+        return orjson.dumps({"route": route, **of_champion, "outcomes": outcomes})
 
     @classmethod
     @lru_cache(maxsize=1_000)
@@ -109,10 +112,12 @@ class Description:
         value: dict[str, Any] = orjson.loads(text)
         route = Route.from_json(value["route"])
         outcomes = tuple(
-            Outcome(route.challengers[index], Status(status), code, _columns(outputs))
+            Outcome(route.challengers[index], Status(status), code, columns(outputs))
             for index, status, code, outputs in value["outcomes"]
         )
-        return cls(route, _columns(value["inputs"]), _columns(value["outputs"]), outcomes)
+        of_champion = (columns(value.get(key, ())) for key in ("inputs", "outputs", "anomalies"))
+        inputs, outputs, anomalies = of_champion
+        return cls(route, inputs, outputs, outcomes, anomalies)
 
     @staticmethod
     def digest(text: bytes) -> str:
@@ -121,24 +126,16 @@ class Description:
 
     def types(self) -> dict[str, pa.DataType]:
         """Return the columns that the rows of the unit have, without `LOG`."""
-        tensors: dict[str, pa.DataType] = {each.name: table_type(each) for each in self.inputs}
+        tensors = {table_name(each, "in"): table_type(each) for each in self.inputs}
         models: dict[str, pa.DataType] = {}
         both = ((self.route.champion, self.outputs), *((o.model, o.outputs) for o in self.outcomes))
         for model, outputs in both:
             prefix = prefix_of(model)
-            for column in outputs:
-                tensors[prefix + column.name.removeprefix("out")] = table_type(column)
+            tensors |= {table_name(each, prefix): table_type(each) for each in outputs}
             for name, kind in _OF_MODEL.items():
                 models[f"metadata.{prefix}.{name}"] = kind
-        return {TIME: INSTANT, **tensors, **_FIXED, **models}
-
-
-def _plain(columns: Sequence[Column]) -> list[list[Any]]:
-    return [[each.name, each.dtype, each.per_row, each.shape] for each in columns]
-
-
-def _columns(values: Sequence[Sequence[Any]]) -> tuple[Column, ...]:
-    return tuple(Column(name, dtype, row, tuple(shape)) for name, dtype, row, shape in values)
+        anomalies = {each.name: table_type(each) for each in self.anomalies}
+        return {TIME: INSTANT, **tensors, ANOMALIES: pa.int64(), **anomalies, **_FIXED, **models}
 
 
 class Stack:
@@ -153,14 +150,29 @@ class Stack:
         self._views = views
         self.counts = np.concatenate([view.row_counts for view in views])
         self.starts = np.cumsum(self.counts) - self.counts
+        # By whether it is of rows or of requests: where those of each segment begin.
+        self._firsts = {
+            True: np.cumsum([0, *(view.row_counts.sum() for view in views)]),
+            False: np.cumsum([0, *map(len, views)]),
+        }
 
     def head(self, name: str) -> pa.Array:
         """Return a column of the head, one value per request."""
         return _joined([view.head_column(name) for view in self._views])
 
     def tensor(self, name: str) -> pa.Array:
-        """Return an input or output as a table stores it, one value per row or request."""
+        """Return a tensor as a table stores it, one value per row or request."""
         return _joined([view.table_column(name) for view in self._views])
+
+    def cell(self, column: Column, index: int) -> Array:
+        """Return a tensor of numbers of one row or request, as it was logged."""
+        firsts = self._firsts[column.per_row]
+        at = int(np.searchsorted(firsts, index, side="right")) - 1
+        return self._views[at].cell(column.name, index - int(firsts[at]))
+
+    def anomalies(self) -> Array:
+        """Return for each row how many validations found an anomaly."""
+        return np.concatenate([view.anomalies for view in self._views])
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,20 +213,25 @@ class Unit:
         inferences = Part(self.inferences.stack, self.inferences.positions[first:])
         return Unit(self.description, self.places[first:], inferences, tuple(parts))
 
-    def rows(self, digest: str) -> pa.RecordBatch:
+    def rows(self, digest: str, keep: Callable[[Array], str] = name_of) -> pa.RecordBatch:
         """Return the requests' rows, in the order of their places, without `LOG`.
 
         Args:
             digest: Of the description.
+            keep: Takes a tensor that is too large for a table, and returns its name.
+
+        Raises:
+            What `keep` raises.
         """
-        return _Rows(self).batch(digest)
+        return _Rows(self, keep).batch(digest)
 
 
 class _Rows:
     """Makes the columns of a unit."""
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, keep: Callable[[Array], str]) -> None:
         self._unit = unit
+        self._keep = keep
         counts = unit.inferences.stack.counts[unit.inferences.positions]
         # A request without rows has one here, or it would be nowhere.
         repeats = np.maximum(counts, 1)
@@ -229,7 +246,8 @@ class _Rows:
             TIME: arrays.instants(self._integers(unit.inferences, "time_us")),
             **self._tensors("in", of.inputs, unit.inferences),
             **self._tensors("out", of.outputs, unit.inferences),
-            ANOMALIES: self._same(0),
+            ANOMALIES: self._anomalies(),
+            **self._tensors("anomaly", of.anomalies, unit.inferences),
             REQUEST_ID: self._texts(unit.inferences, "request_id"),
             ROW: arrays.tensors(self._row, "int64", (), self._count),
             ROWS: arrays.tensors(self._rows, "int64", (), self._count),
@@ -249,14 +267,34 @@ class _Rows:
     def _tensors(self, prefix: str, columns: Sequence[Column], part: Part) -> dict[str, pa.Array]:
         request = part.positions[self._request]
         row = part.stack.starts[request] + self._row
-        return {
-            prefix + column.name[column.name.index(".") :]: _take(
-                part.stack.tensor(column.name),
-                row if column.per_row else request,
-                absent=self._rows == 0,
-            )
-            for column in columns
+        found = {}
+        for column in columns:
+            indices = row if column.per_row else request
+            if column.apart:
+                values = self._names(part.stack, column, indices)
+            else:
+                values = _take(part.stack.tensor(column.name), indices, absent=self._rows == 0)
+            found[table_name(column, prefix)] = values
+        return found
+
+    def _names(self, stack: Stack, column: Column, indices: Array) -> pa.Array:
+        """Have tensors kept that are too large for a table; return their names."""
+        present = self._rows > 0
+        names = {
+            index: self._keep(stack.cell(column, index))
+            for index in np.unique(indices[present]).tolist()
         }
+        each = zip(indices.tolist(), present.tolist(), strict=True)
+        return arrays.texts_or_null([names[at] if is_there else None for at, is_there in each])
+
+    def _anomalies(self) -> pa.Array:
+        if not self._unit.description.anomalies:
+            return self._same(0)
+        part = self._unit.inferences
+        row = part.stack.starts[part.positions[self._request]] + self._row
+        counts = np.append(part.stack.anomalies(), 0)  # one that a request without rows has
+        values = counts[np.where(self._rows > 0, row, -1)]
+        return arrays.tensors(values, "int64", (), self._count)
 
     def _model(self, model: ServedModel, status: Status, part: Part | None) -> dict[str, pa.Array]:
         """Return what the table says of a model beside its outputs."""

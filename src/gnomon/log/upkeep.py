@@ -1,18 +1,23 @@
-"""Keeps the tables small: merges small files in the order of their rows, forgets old ones."""
+"""Keeps the tables small: merges small files in the order of their rows, forgets old ones.
+
+A large tensor, which is a file of its own, stays as long as a file of the table names it.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from math import log
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gnomon.core import limits
-from gnomon.log.table import DataFile, LogTable
+from gnomon.log import parquet
+from gnomon.log.table import TABLE_ERRORS, DataFile, LogTable
+from gnomon.log.tables import LogTables
 from gnomon.log.units import LOG
 
 _TIER = 16  # files of one size are merged when there are that many, to one of the next size
@@ -56,10 +61,13 @@ def _rows(files: Sequence[DataFile]) -> Iterator[pa.Table]:
     """Yield the rows of some files, about a row group at a time."""
     waiting: list[pa.Table] = []
     for file in files:
-        with pq.ParquetFile(file.path, page_checksum_verification=True) as source:
+        with parquet.opened(file.path) as source:
             for group in range(source.metadata.num_row_groups):
                 waiting.append(source.read_row_group(group))
-                if sum(table.num_rows for table in waiting) >= limits.LOG_ROW_GROUP_ROWS:
+                if (
+                    sum(table.num_rows for table in waiting) >= limits.LOG_ROW_GROUP_ROWS
+                    or sum(table.nbytes for table in waiting) >= limits.LOG_FLUSH_BYTES_MAX
+                ):
                     rows = pa.concat_tables(waiting, promote_options="default")
                     yield rows.slice(0, limits.LOG_ROW_GROUP_ROWS)
                     waiting = [rows.slice(limits.LOG_ROW_GROUP_ROWS)]
@@ -68,28 +76,63 @@ def _rows(files: Sequence[DataFile]) -> Iterator[pa.Table]:
         yield rest
 
 
-def forget(tables: Sequence[LogTable], *, keep_s: float, keep_bytes: int) -> None:
+def forget(pipelines: Sequence[LogTables], *, keep_s: float, keep_bytes: int) -> None:
     """Forget the files whose newest request is too old, and the oldest ones beyond a size.
 
     Args:
-        tables: Of all pipelines.
+        pipelines: All of them.
         keep_s: Age.
-        keep_bytes: Of the files of all tables together.
+        keep_bytes: Of the files of all tables together, and of the large tensors that they name.
 
     Raises:
         One of TABLE_ERRORS: Not all of them were forgotten.
     """
-    files = [(file, table) for table in tables for file in table.files()]
+    files = [
+        (file, table, of)
+        for of in map(_Named, pipelines)
+        for table in of.tables.generations
+        for file in table.files()
+    ]
     files.sort(key=lambda each: each[0].last_us)
-    excess = sum(file.bytes for file, _ in files) - keep_bytes
+    excess = sum(file.bytes + of.take(table, file) for file, table, of in files) - keep_bytes
     oldest_us = (time.time() - keep_s) * 1e6
     gone: dict[LogTable, list[DataFile]] = {}
-    for file, table in files:
+    for file, table, of in files:
         if file.last_us < oldest_us or excess > 0:
             gone.setdefault(table, []).append(file)
-            excess -= file.bytes
+            excess -= file.bytes + of.let_go(table, file)
     for table, several in gone.items():
         table.commit((), several)
+
+
+class _Named:
+    """The large tensors of a pipeline, and how many files of its tables name each."""
+
+    def __init__(self, tables: LogTables) -> None:
+        self.tables = tables
+        self._uses: Counter[str] = Counter()
+        self._bytes = {path.name: size for path, size in tables.blobs.sizes()}
+
+    def take(self, table: LogTable, file: DataFile) -> int:
+        """Count those that a file names; return the bytes of the ones that no other did before."""
+        names = _named(table, file) or frozenset()
+        fresh = [name for name in names if not self._uses[name]]
+        self._uses.update(names)
+        return sum(self._bytes.get(name, 0) for name in fresh)
+
+    def let_go(self, table: LogTable, file: DataFile) -> int:
+        """Return the bytes of those that nothing names without a file."""
+        names = _named(table, file) or frozenset()
+        self._uses.subtract(names)
+        return sum(self._bytes.get(name, 0) for name in names if not self._uses[name])
+
+
+def _named(table: LogTable, file: DataFile) -> frozenset[str] | None:
+    """Return the names of the large tensors of a file; None: it cannot be read."""
+    try:
+        return table.blobs(file)
+    except TABLE_ERRORS:
+        return None
 
 
 class Replaced:
@@ -98,20 +141,27 @@ class Replaced:
     def __init__(self) -> None:
         self._since: dict[Path, float] = {}  # monotonic
 
-    def delete(self, tables: Iterable[LogTable]) -> None:
+    def delete(self, pipelines: Iterable[LogTables]) -> None:
         """Delete those that nobody can be reading any more.
 
         Raises:
-            OSError: Not all could be deleted.
+            One of TABLE_ERRORS: Not all could be deleted.
         """
         now = time.monotonic()
-        there = {path for table in tables for path in _unused(table)}
+        there = {path for tables in pipelines for path in _unused(tables)}
         self._since = {path: self._since.get(path, now) for path in there}
         for path, since in self._since.items():
             if now - since >= limits.LOG_REPLACED_KEPT_S:
                 path.unlink(missing_ok=True)
 
 
-def _unused(table: LogTable) -> Iterator[Path]:
-    used = {file.path for file in table.files()}
-    return (path for path in table.path.glob(f"{LOG}=*/*.parquet") if path not in used)
+def _unused(tables: LogTables) -> Iterator[Path]:
+    named: list[frozenset[str] | None] = []
+    for table in tables.generations:
+        files = table.files()
+        used = {file.path for file in files}
+        named += [_named(table, file) for file in files]
+        yield from (path for path in table.path.glob(f"{LOG}=*/*") if path not in used)
+    if None not in named:  # else nobody knows which are
+        needed = frozenset().union(*(names or () for names in named))
+        yield from (path for path, _ in tables.blobs.sizes() if path.name not in needed)

@@ -15,7 +15,15 @@ from gnomon.core.routing import Route, ServedModel
 from gnomon.core.tensors import STRING, Array
 from gnomon.log import arrays
 from gnomon.log.columns import stored_column
-from gnomon.log.layouts import LAYOUT_KEY, Column, Kind, Layout, body_schema, head_schema
+from gnomon.log.layouts import (
+    LAYOUT_KEY,
+    Column,
+    Kind,
+    Layout,
+    as_it_ran,
+    body_schema,
+    head_schema,
+)
 from gnomon.log.logged import LoggedInference, LoggedObservation
 from gnomon.log.segments import Segment
 
@@ -54,7 +62,7 @@ class SegmentView:
             self._head = _batch(head)
             self.layout = Layout.from_json(self._head.schema.metadata[LAYOUT_KEY])
             _check(self._head, head_schema(self.layout)[0])
-            self.model = route.models()[model]
+            self.model = as_it_ran(route.models()[model], self.layout.outputs)
             self.numbers = self._integers("number", "int32")
             self.row_counts = arrays.values_of(self.head_column("rows"), "int64")
         except _UNREADABLE as error:
@@ -111,18 +119,43 @@ class SegmentView:
         return self._head.column(name)
 
     def table_column(self, name: str) -> pa.Array:
-        """Return an input or output as a table stores it, one value per row or request.
+        """Return a tensor as a table stores it, one value per row or request.
 
         The body must have been loaded.
         """
         known = self._table_columns.get(name)
         if known is None:
-            both = (*self.layout.inputs, *self.layout.outputs)
-            column = next(each for each in both if each.name == name)
+            column = next(each for each in self.layout.tensors() if each.name == name)
             batch = self._body if column.per_row else self._head
             count = self._row_ends[-1] if column.per_row else len(self)
             known = self._table_columns[name] = stored_column(column, batch, count)
         return known
+
+    def cell(self, name: str, index: int) -> Array:
+        """Return a tensor of numbers of one row or request; the body must have been loaded."""
+        at, column = next(
+            (at, each) for at, each in enumerate(self.layout.tensors()) if each.name == name
+        )
+        size = prod(column.shape)
+        return self._values[at][index * size : (index + 1) * size].reshape(column.shape)
+
+    def anomalies_of(self, index: int) -> Array:
+        """Return for each row of one request how many validations found an anomaly.
+
+        Raises:
+            DamagedSegment: The segment is not what was written.
+        """
+        if self.layout.anomalies:
+            self.load()
+        return self.anomalies[self._row_ends[index] : self._row_ends[index + 1]]
+
+    @cached_property
+    def anomalies(self) -> Array:
+        """For each row how many validations found an anomaly; the body must have been loaded."""
+        found = np.zeros(self._row_ends[-1], dtype=np.int64)
+        for column in self.layout.anomalies:
+            found += arrays.values_of(self._body.column(column.name), "bool")
+        return found
 
     def request(self, index: int) -> LoggedInference | LoggedObservation:
         """Decode one request; its arrays are read-only views, but for strings and booleans.
@@ -140,13 +173,16 @@ class SegmentView:
             raise DamagedSegment(f"unreadable request: {error}") from error
 
     def _inference(self, index: int) -> LoggedInference:
-        inputs, outputs = self._tensors(index)
-        names = [column.name.removeprefix("in.") for column in self.layout.inputs]
+        tensors = iter(self._tensors(index))
+        of = self.layout
+        inputs = {each.name.removeprefix("in."): next(tensors) for each in of.inputs}
+        outputs = tuple(next(tensors) for _ in of.outputs)
+        anomalies = {each.name.removeprefix("anomaly."): next(tensors) for each in of.anomalies}
         return LoggedInference(
             request_id=self._text("request_id", index) or "",
             time_us=self.times_us[index],
             route=self.route,
-            inputs=dict(zip(names, inputs, strict=True)),
+            inputs=inputs,
             rows=int(self.row_counts[index]),
             champion=Observation(
                 model=self.model,
@@ -154,17 +190,17 @@ class SegmentView:
                 outputs=outputs,
                 elapsed_ns=self._elapsed_ns[index],
                 time_us=self._ended_us[index],
+                anomalies=anomalies,
             ),
             sampled=self.sampled(index),
         )
 
     def _observation(self, index: int) -> LoggedObservation:
-        _, outputs = self._tensors(index)
         status = self.layout.status
         seen = Observation(
             model=self.model,
             status=status,
-            outputs=outputs if status is Status.OK else None,
+            outputs=self._tensors(index) if status is Status.OK else None,
             error=self._text("error", index),
             elapsed_ns=self._elapsed_ns[index],
             time_us=self._ended_us[index],
@@ -177,14 +213,12 @@ class SegmentView:
             observation=seen,
         )
 
-    def _tensors(self, index: int) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
-        """Return one request's inputs and outputs."""
-        columns = (*self.layout.inputs, *self.layout.outputs)
-        tensors = tuple(
+    def _tensors(self, index: int) -> tuple[Array, ...]:
+        """Return one request's tensors, in the order of the layout."""
+        return tuple(
             self._tensor(column, values, index)
-            for column, values in zip(columns, self._values, strict=True)
+            for column, values in zip(self.layout.tensors(), self._values, strict=True)
         )
-        return tensors[: len(self.layout.inputs)], tensors[len(self.layout.inputs) :]
 
     def _tensor(self, column: Column, values: Array, index: int) -> Array:
         shape, start, end = column.shape, index, index + 1
@@ -198,7 +232,7 @@ class SegmentView:
 
     @cached_property
     def _values(self) -> list[Array]:
-        """The flat values of each input and output, of all requests."""
+        """The flat values of each tensor, of all requests."""
         stored = {per_row: self.layout.columns(per_row=per_row) for per_row in (False, True)}
         parts = {False: self._head, True: self._body}
         # The tensors are the last columns of the head, and all columns of the body.
@@ -211,7 +245,7 @@ class SegmentView:
             arrays.values_of(next(sources[column.per_row]), column.dtype)
             if column.is_stored
             else np.empty(0, dtype=_numpy_type(column.dtype))
-            for column in (*self.layout.inputs, *self.layout.outputs)
+            for column in self.layout.tensors()
         ]
 
     @cached_property

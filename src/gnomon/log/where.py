@@ -1,62 +1,36 @@
-"""Conditions on the columns of a log, as SQL has them: parsed here, and evaluated on Arrow arrays.
-
-Nothing of a condition reaches a database. There is what the grammar has, and nothing else:
-
-    condition  = conjunction {OR conjunction}
-    conjunction = term {AND term}
-    term       = NOT term | sum [comparison]
-    comparison = ("=" | "<>" | "!=" | "<" | "<=" | ">" | ">=") sum
-               | IS [NOT] NULL | [NOT] IN "(" literal {"," literal} ")" | [NOT] BETWEEN sum AND sum
-    sum        = product {("+" | "-") product}
-    product    = factor {("*" | "/") factor}
-    factor     = "-" factor | ABS "(" sum ")" | "(" condition ")" | literal | column {"[" n "]"}
-    column     = a name in double quotes; lists count from 1
-    literal    = a number, a text in single quotes, TRUE or FALSE
-"""
+"""Conditions on the columns of a log (`core/conditions.py`), evaluated on Arrow arrays."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from gnomon.core import limits
+from gnomon.core import conditions, expression_trees
 from gnomon.core.errors import Invalid
+from gnomon.core.expression_trees import COLUMN, VALUE, Known, Node
 from gnomon.core.tensors import Array
 
 Columns = Mapping[str, pa.Array]
 Value = Any  # an Arrow array, or a scalar
 Evaluate = Callable[[Columns], Value]
 
-_TOKEN = re.compile(
-    r"""\s*(?:(?P<number>(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?)|(?P<text>'(?:[^']|'')*')
-    |(?P<column>"(?:[^"]|"")+")|(?P<word>[A-Za-z]+)|(?P<sign><>|!=|<=|>=|[=<>+\-*/()\[\],]))""",
-    re.VERBOSE,
+_LOGGED = Known(
+    frozenset({"time", "in", "out", "out_", "anomaly", "metadata"}),
+    "time, in.*, out.*, out_<label>.*, anomaly.* and metadata.*",
 )
-_COMPARISONS: dict[str, Callable[[Value, Value], Value]] = {
-    "=": pc.equal,
-    "<>": pc.not_equal,
-    "!=": pc.not_equal,
-    "<": pc.less,
-    "<=": pc.less_equal,
-    ">": pc.greater,
-    ">=": pc.greater_equal,
-}
-_SUMS: dict[str, Callable[[Value, Value], Value]] = {"+": pc.add, "-": pc.subtract}
-_PRODUCTS: dict[str, Callable[[Value, Value], Value]] = {"*": pc.multiply, "/": pc.divide}
-_GROUPS = ("time", "in", "out", "anomaly", "metadata")
 
 
 class Where:
     """A condition.
 
     Args:
-        text: In the grammar above.
+        text: In the grammar of `core/conditions.py`.
 
     Attributes:
         text: As it was given.
@@ -67,7 +41,8 @@ class Where:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._evaluate = _Parser(text).parse()
+        tree = conditions.parse(text, "where", _LOGGED)
+        self._evaluate = _compiled(expression_trees.read(tree, "where", _LOGGED))
 
     def holds(self, rows: pa.RecordBatch | pa.Table) -> Array:
         """Say for each row whether the condition holds; where it is null it does not.
@@ -80,7 +55,7 @@ class Where:
             for name, column in zip(rows.schema.names, rows.columns, strict=True)
         }
         try:
-            found = self._evaluate(_Known(columns, rows.num_rows))
+            found = _truth(self._evaluate(_Columns(columns, rows.num_rows)))
             if not pa.types.is_boolean(found.type):
                 raise Invalid("where is no condition: it is neither true nor false.")
             if isinstance(found, pa.Scalar):
@@ -90,7 +65,7 @@ class Where:
             raise Invalid(f"where cannot be computed: {str(error).splitlines()[0]}") from error
 
 
-class _Known(dict[str, pa.Array]):
+class _Columns(dict[str, pa.Array]):
     """Columns by name; one that these rows do not have is null."""
 
     def __init__(self, columns: Columns, rows: int) -> None:
@@ -101,206 +76,79 @@ class _Known(dict[str, pa.Array]):
         return pa.nulls(self._rows)
 
 
-class _Parser:
-    def __init__(self, text: str) -> None:
-        self._tokens: list[tuple[str, str]] = []
-        at = 0
-        end = len(text.rstrip())
-        while at < end:
-            found = _TOKEN.match(text, at)
-            if found is None:
-                raise Invalid(f"where cannot be read from {text[at : at + 20]!r} on.")
-            kind = str(found.lastgroup)
-            word = found[kind]
-            self._tokens.append((kind, word.upper() if kind == "word" else word))
-            at = found.end()
-        self._at = 0
-        self._depth = 0
-
-    def parse(self) -> Evaluate:
-        condition = self._condition()
-        if self._at < len(self._tokens):
-            raise self._unexpected("AND, OR or the end")
-        return condition
-
-    # Tokens
-
-    def _next(self) -> tuple[str, str]:
-        return self._tokens[self._at] if self._at < len(self._tokens) else ("end", "the end")
-
-    def _takes(self, *wanted: str) -> str | None:
-        kind, text = self._next()
-        if kind in ("word", "sign") and text in wanted:
-            self._at += 1
-            return text
-        return None
-
-    def _needs(self, wanted: str) -> None:
-        if self._takes(wanted) is None:
-            raise self._unexpected(repr(wanted))
-
-    def _unexpected(self, wanted: str) -> Invalid:
-        return Invalid(f"where has {self._next()[1][:40]!r} where {wanted} was expected.")
-
-    # Grammar
-
-    def _condition(self) -> Evaluate:
-        self._depth += 1
-        if self._depth > limits.LOG_WHERE_DEPTH_MAX:
-            raise Invalid("where is nested too deeply.")
-        found = self._conjunction()
-        while self._takes("OR"):
-            found = _both(pc.or_kleene, found, self._conjunction())
-        self._depth -= 1
-        return found
-
-    def _conjunction(self) -> Evaluate:
-        found = self._term()
-        while self._takes("AND"):
-            found = _both(pc.and_kleene, found, self._term())
-        return found
-
-    def _term(self) -> Evaluate:
-        negations = 0
-        while self._takes("NOT"):
-            negations += 1
-        found = self._compared(self._sum())
-        return _one(pc.invert, found) if negations % 2 else found
-
-    def _compared(self, left: Evaluate) -> Evaluate:
-        sign = self._takes(*_COMPARISONS)
-        if sign:
-            return _both(_comparable(_COMPARISONS[sign]), left, self._sum())
-        if self._takes("IS"):
-            is_not = self._takes("NOT")
-            self._needs("NULL")
-            return _one(pc.is_valid if is_not else pc.is_null, left)
-        is_not = self._takes("NOT")
-        if self._takes("IN"):
-            found = self._among(left)
-        elif self._takes("BETWEEN"):
-            found = _both(_comparable(pc.greater_equal), left, self._sum())
-            self._needs("AND")
-            found = _both(
-                pc.and_kleene, found, _both(_comparable(pc.less_equal), left, self._sum())
-            )
-        elif is_not:
-            raise self._unexpected("IN or BETWEEN")
-        else:
-            return left
-        return _one(pc.invert, found) if is_not else found
-
-    def _among(self, left: Evaluate) -> Evaluate:
-        self._needs("(")
-        found = _both(_comparable(pc.equal), left, self._literal())
-        while self._takes(","):
-            other = _both(_comparable(pc.equal), left, self._literal())
-            found = _both(pc.or_kleene, found, other)
-        self._needs(")")
-        return found
-
-    def _sum(self) -> Evaluate:
-        found = self._product()
-        while sign := self._takes(*_SUMS):
-            found = _both(_SUMS[sign], found, self._product())
-        return found
-
-    def _product(self) -> Evaluate:
-        found = self._factor()
-        while sign := self._takes(*_PRODUCTS):
-            found = _both(_as_floats(_PRODUCTS[sign]), found, self._factor())
-        return found
-
-    def _factor(self) -> Evaluate:
-        negations = 0
-        while self._takes("-"):
-            negations += 1
-        found = self._primary()
-        return _one(pc.negate, found) if negations % 2 else found
-
-    def _primary(self) -> Evaluate:
-        if self._takes("("):
-            found = self._condition()
-            self._needs(")")
-            return found
-        if self._takes("ABS"):
-            self._needs("(")
-            found = self._condition()
-            self._needs(")")
-            return _one(pc.abs, found)
-        kind, text = self._next()
-        if kind != "column":
-            return self._literal()
-        self._at += 1
-        name = text[1:-1].replace('""', '"')
-        group = name.partition(".")[0]
-        if group not in _GROUPS and not group.startswith("out_"):
-            raise Invalid(
-                f"where names the column {name[:80]!r}; there are time, in.*, out.*, "
-                "out_<label>.*, anomaly.count and metadata.*."
-            )
-        found = _column(name)
-        while self._takes("["):
-            kind, text = self._next()
-            if kind != "number" or not text.isdecimal() or int(text) < 1:
-                raise self._unexpected("a place in a list, from 1 on,")
-            self._at += 1
-            self._needs("]")
-            found = _one(_element(int(text)), found)
-        return found
-
-    def _literal(self) -> Evaluate:
-        kind, text = self._next()
-        sign = -1 if kind == "sign" and text == "-" else 1
-        if sign < 0:
-            self._at += 1
-            kind, text = self._next()
-        self._at += 1
-        if kind == "number":
-            number = float(text) if re.search(r"[.eE]", text) else int(text)
-            return _constant(sign * number)
-        if kind == "text" and sign > 0:
-            return _constant(text[1:-1].replace("''", "'"))
-        if text in ("TRUE", "FALSE") and sign > 0:
-            return _constant(text == "TRUE")
-        self._at -= 1
-        raise self._unexpected("a number, a text in '...' or a column in \"...\"")
+def _compiled(node: Node) -> Evaluate:
+    """Return what evaluates a node; those that no condition has are not there."""
+    parameter = node.parameter
+    if node.operation == COLUMN:
+        return lambda columns: columns[parameter]
+    if node.operation == VALUE:
+        return lambda _: pa.scalar(parameter)
+    of = [_compiled(each) for each in node.of]
+    if node.operation == "element_or_null":
+        function: Callable[..., Value] = _element(parameter)
+    else:
+        function = _FUNCTIONS[node.operation]
+    return lambda columns: function(*(each(columns) for each in of))
 
 
-def _constant(value: object) -> Evaluate:
-    return lambda _: pa.scalar(value)
+# Functions
 
 
-def _column(name: str) -> Evaluate:
-    return lambda columns: columns[name]
+def _truth(value: Value) -> Value:
+    """Take what is null in all rows, as a column that these do not have, for truth values."""
+    return value.cast(pa.bool_()) if pa.types.is_null(value.type) else value
 
 
-def _one(function: Callable[[Value], Value], value: Evaluate) -> Evaluate:
-    return lambda columns: function(value(columns))
+def _equal(left: Value, right: Value) -> Value:
+    left, right = _alike(left, right)
+    found = pc.equal(left, right)
+    if _may_be_nan(left) and _may_be_nan(right):
+        found = pc.or_kleene(found, pc.and_kleene(pc.is_nan(left), pc.is_nan(right)))
+    return found
 
 
-def _both(function: Callable[[Value, Value], Value], left: Evaluate, right: Evaluate) -> Evaluate:
-    return lambda columns: function(left(columns), right(columns))
+def _less(left: Value, right: Value) -> Value:
+    """Compare, NaN being greater than all else."""
+    left, right = _alike(left, right)
+    if not _may_be_nan(right):
+        return pc.less(left, right)
+    if not _may_be_nan(left):
+        return pc.invert(pc.greater_equal(left, right))
+    nan = pc.and_kleene(pc.is_nan(right), pc.invert(pc.is_nan(left)))
+    return pc.or_kleene(pc.less(left, right), nan)
 
 
-def _comparable(function: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
-    """Take a text beside a time for a time."""
-
-    def compare(left: Value, right: Value) -> Value:
-        return function(_as_time(left, right.type), _as_time(right, left.type))
-
-    return compare
+def _may_be_nan(value: Value) -> bool:
+    return isinstance(value, pa.Array) and pa.types.is_floating(value.type)
 
 
-def _as_time(value: Value, beside: pa.DataType) -> Value:
-    if not pa.types.is_timestamp(beside) or not pa.types.is_string(value.type):
-        return value
-    moment = datetime.fromisoformat(value.as_py())
-    return pa.scalar(moment if moment.tzinfo else moment.replace(tzinfo=UTC), beside)
+def _alike(left: Value, right: Value) -> tuple[Value, Value]:
+    """Take a text beside a time for a time, and a number beside floats for one of theirs."""
+    return _as_beside(left, right), _as_beside(right, left)
 
 
-def _as_floats(function: Callable[[Value, Value], Value]) -> Callable[[Value, Value], Value]:
-    return lambda left, right: function(left.cast(pa.float64()), right.cast(pa.float64()))
+def _as_beside(value: Value, other: Value) -> Value:
+    kind = other.type
+    if pa.types.is_timestamp(kind) and pa.types.is_string(value.type):
+        moment = datetime.fromisoformat(value.as_py())
+        return pa.scalar(moment if moment.tzinfo else moment.replace(tzinfo=UTC), kind)
+    if _may_be_nan(other) and isinstance(value, pa.Scalar) and _is_number(value.type):
+        # 0.1 beside half and single floats is the nearest of theirs, as which 0.1 was logged.
+        with np.errstate(over="ignore"):
+            return pa.scalar(np.dtype(kind.to_pandas_dtype()).type(value.as_py()), kind)
+    return value
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+
+def _divide(left: Value, right: Value) -> Value:
+    return pc.divide(left.cast(pa.float64()), right.cast(pa.float64()))
+
+
+def _is_nan(value: Value) -> Value:
+    return pc.is_nan(value.cast(pa.float64()) if pa.types.is_null(value.type) else value)
 
 
 def _element(place: int) -> Callable[[Value], Value]:
@@ -310,12 +158,33 @@ def _element(place: int) -> Callable[[Value], Value]:
         if pa.types.is_null(lists.type):
             return lists
         if not pa.types.is_list(lists.type):
-            raise TypeError(f"[{place}] stands behind what is no list")
+            raise TypeError(f"[{place + 1}] stands behind what is no list")
         offsets = lists.offsets.to_numpy()
-        at = offsets[:-1].astype(np.int64) + place - 1
+        at = offsets[:-1].astype(np.int64) + place
         absent = at >= offsets[1:]
         validity = pa.py_buffer(np.packbits(~absent, bitorder="little"))
         indices = pa.Array.from_buffers(pa.int64(), len(at), [validity, pa.py_buffer(at)])
         return lists.values.take(indices)
 
     return element
+
+
+_FUNCTIONS: Mapping[str, Callable[..., Value]] = {
+    "and": lambda *of: reduce(pc.and_kleene, map(_truth, of)),
+    "or": lambda *of: reduce(pc.or_kleene, map(_truth, of)),
+    "not": lambda value: pc.invert(_truth(value)),
+    "equal": _equal,
+    "not_equal": lambda left, right: pc.invert(_equal(left, right)),
+    "less": _less,
+    "less_equal": lambda left, right: pc.invert(_less(right, left)),
+    "greater": lambda left, right: _less(right, left),
+    "greater_equal": lambda left, right: pc.invert(_less(left, right)),
+    "is_null": pc.is_null,
+    "is_nan": _is_nan,
+    "add": pc.add,
+    "subtract": pc.subtract,
+    "multiply": pc.multiply,
+    "divide": _divide,
+    "negate": pc.negate,
+    "abs": pc.abs,
+}

@@ -9,8 +9,10 @@
                  requests are numbered from 0 in each life. (life, base + number in the group) is
                  the place of a request in the file.
 
-A commit is one transaction, on the disk when it returns (WAL, synchronous=FULL). Checksums cover
-the blobs and every column from which a reader draws a conclusion, since SQLite has none of its own.
+A commit is one transaction, on the disk when it returns (WAL, synchronous=FULL: SQLite flushes the
+log of the file with each commit, so that it outlives a loss of power too, as far as the disk keeps
+its word). Checksums cover the blobs and every column from which a reader draws a conclusion, since
+SQLite has none of its own.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import orjson
 
 from gnomon.core import limits
 from gnomon.core.routing import Route
+from gnomon.log.layouts import Kind
 from gnomon.log.segments import Segment
 
 FORMAT = 1
@@ -165,6 +168,7 @@ class WriteAhead:
                 self.life += 1
                 execute("UPDATE write_ahead SET life = ?", (self.life,))
             execute("COMMIT")
+            self._rows = self._count_rows()
         except BaseException:
             self._connection.close()
             raise
@@ -175,31 +179,50 @@ class WriteAhead:
         Args:
             base: Number of the group's first request in this writer's life.
             again: It was tried before and seemed to fail. An error on the last step leaves open
-                what happened, so the group is looked for first and never written twice.
+                what happened. If the group is there, it is written anew, in its own place: what a
+                disk once failed to sync, it does not sync when it is asked again.
 
         Raises:
             sqlite3.Error, OSError: Nothing was written, as far as can be known.
         """
         if not self._is_in_place():
             raise Replaced("the write-ahead was moved or deleted")
-        if self._size() > limits.LOG_BACKLOG_BYTES_MAX:
-            raise Full("the write-ahead is full, for nothing moves to the tables")
+        self._check_room()
         execute = self._connection.execute
         added: dict[int, _StoredRoute] = {}
         execute("BEGIN IMMEDIATE")
         try:
-            if not (again and self._holds(base)):
-                for segment in segments:
-                    route = self._stored(segment.route, added)
-                    execute(_INSERT, self._row(segment, route, base))
+            if again:
+                execute("DELETE FROM segments WHERE life = ? AND base = ?", (self.life, base))
+            for segment in segments:
+                route = self._stored(segment.route, added)
+                execute(_INSERT, self._row(segment, route, base))
             execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 execute("ROLLBACK")
             raise
+        self._rows += sum(segment.rows for segment in segments if segment.kind is Kind.INFERENCE)
         if len(self._routes) > limits.LOG_ROUTES_CACHED_MAX:
             self._routes.clear()
         self._routes.update(added)
+
+    def _check_room(self) -> None:
+        """Refuse to grow when too much has not moved.
+
+        Raises:
+            Full: It holds as much as it may.
+        """
+        if self._rows > limits.LOG_BACKLOG_ROWS_MAX:
+            self._rows = self._count_rows()  # much may have moved since it was last counted
+        if self._rows > limits.LOG_BACKLOG_ROWS_MAX or self._size() > limits.LOG_BACKLOG_BYTES_MAX:
+            raise Full("the write-ahead is full, for nothing moves to the tables")
+
+    def _count_rows(self) -> int:
+        """Return how many rows have not moved."""
+        query = "SELECT coalesce(sum(rows), 0) FROM segments WHERE kind = ?"
+        [(count,)] = self._connection.execute(query, (Kind.INFERENCE,))
+        return int(count)
 
     def _row(self, segment: Segment, route: _StoredRoute, base: int) -> tuple[Any, ...]:
         covered = (
@@ -230,10 +253,6 @@ class WriteAhead:
             for name in ("page_count", "freelist_count", "page_size")
         )
         return int((pages - free) * size)
-
-    def _holds(self, base: int) -> bool:
-        query = "SELECT 1 FROM segments WHERE life = ? AND base = ? LIMIT 1"
-        return self._connection.execute(query, (self.life, base)).fetchone() is not None
 
     def _is_in_place(self) -> bool:
         try:

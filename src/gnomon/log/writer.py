@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from gnomon.core import limits
-from gnomon.core.inference import InferenceEntry
+from gnomon.core.inference import InferenceEntry, Told
 from gnomon.log import segments
 from gnomon.log.arrays import bytes_of
 from gnomon.log.layouts import Entry
+from gnomon.log.redaction import redacted
 from gnomon.log.segments import Segment
+from gnomon.log.waiters import Deliver, Waiters
 from gnomon.log.write_ahead import WriteAhead, is_damage, set_aside
 
 logger = logging.getLogger(__name__)
@@ -61,7 +63,9 @@ class LogWriter:
     It counts requests: a request's inference is one and each observation of it is one.
 
     An entry is committed at most `LOG_COMMIT_INTERVAL_S` after it was appended, earlier when
-    `LOG_COMMIT_ENTRIES_MAX` wait. An observation must be appended after its inference.
+    `LOG_COMMIT_ENTRIES_MAX` wait, and at once when somebody waits for it: what comes meanwhile
+    goes into the next commit. An observation must be appended after its inference. Of an entry
+    that its route redacts, the columns left out are never written.
 
     When the disk is full or fails, what was appended stays in memory and is tried again until it
     succeeds; meanwhile what is beyond the queue's bounds is dropped and counted. `stats` says
@@ -91,6 +95,7 @@ class LogWriter:
         self._requests_in = 0
         self._bytes_in = 0
         self._dropped = 0
+        self._awaited = 0  # requests up to the last one that somebody waits for
         # then those of the committing thread.
         self._requests_out = 0
         self._bytes_out = 0
@@ -100,6 +105,7 @@ class LogWriter:
         self._identity: tuple[str, int] | None = None
         self._taken = 0  # also the number of the next one
 
+        self._waiters = Waiters()
         self._wake = threading.Event()
         self._settled = threading.Condition()  # guards what other threads ask for
         self._wanted = 0  # requests whose commit somebody waits for
@@ -110,11 +116,14 @@ class LogWriter:
 
     # The appending thread
 
-    def append(self, entry: Entry) -> bool:
+    def append(self, entry: Entry, told: Told | None = None) -> bool:
         """Take the entry; False if it was dropped because the queue is full or closed.
 
         Never blocks. Call it from one thread only. The entry's arrays must not change afterwards;
         they are let go when the entry is committed.
+
+        Args:
+            told: See `core.inference.InferenceLog`, and `deliver_by`.
         """
         count, size = len(entry.request_ids), _size_of(entry)
         if (
@@ -124,15 +133,51 @@ class LogWriter:
         ):
             self._dropped += count
             return False
+        if told is not None:
+            self._wait_for(count, told)
         self._queue.append((entry, size))
         self._requests_in += count
         self._bytes_in += size
         queued = self._requests_in - self._taken
-        if len(self._queue) == 1 or queued - count < limits.LOG_COMMIT_ENTRIES_MAX <= queued:
+        if (
+            len(self._queue) == 1
+            or told is not None
+            or queued - count < limits.LOG_COMMIT_ENTRIES_MAX <= queued
+        ):
             self._wake.set()
         return True
 
+    def _wait_for(self, count: int, told: Told) -> None:
+        """Have the next requests committed at once, and somebody told; or told that it is vain."""
+        if self._trouble is not None:
+            self._waiters.turn_away(count, told)
+            return
+        self._awaited = self._requests_in + count
+        self._waiters.add(self._awaited, count, told)
+
+    def deliver_by(self, deliver: Deliver) -> None:
+        """Have those who wait told so: `loop.call_soon_threadsafe`, as a rule.
+
+        It is called once a commit. Without it they are told in the committing thread.
+        """
+        self._waiters.deliver = deliver
+
     # Any thread
+
+    @property
+    def trouble(self) -> str | None:
+        """Say why what is appended now may not be kept; None: nothing is wrong."""
+        if self._trouble is not None:
+            return self._trouble
+        return "too much waits to be written" if self.is_full else None
+
+    @property
+    def is_full(self) -> bool:
+        """Say whether what is appended now is dropped."""
+        return (
+            self._requests_in - self._requests_out >= self._requests_max
+            or self._bytes_in - self._bytes_out >= self._bytes_max
+        )
 
     def commit(self, timeout_s: float) -> bool:
         """Wait until all that was appended so far is on the disk; False if that took too long."""
@@ -156,6 +201,7 @@ class LogWriter:
             appended: Requests taken.
             dropped: Requests not taken because the queue was full, or that could not be encoded.
             uncommitted: Requests taken and not yet on the disk.
+            undurable: Requests that somebody waited for, and whose first commit failed.
             degraded: Why nothing can be committed at present; None if all is well.
         """
         out = self._requests_out
@@ -163,6 +209,7 @@ class LogWriter:
             "appended": self._requests_in,
             "dropped": self._dropped + self._refused,
             "uncommitted": self._requests_in - out,
+            "undurable": self._waiters.failed,
             "degraded": self._trouble,
         }
 
@@ -180,11 +227,16 @@ class LogWriter:
 
     def _run(self) -> None:
         group: _Group | None = None
-        failures = 0
-        self._connect()
+        failures = 0 if self._connect() else 1
         while not self._is_over(group):
             self._wait(failures)
             self._hurried = False
+            if self._store is None and not self._connect():
+                failures += 1
+                continue
+            if group is None and not self._queue:
+                failures = 0
+                self._recover()
             while group is not None or self._queue:
                 group = group or self._take()
                 if not self._write(group):
@@ -205,6 +257,7 @@ class LogWriter:
         return (
             self._requests_in - self._taken >= limits.LOG_COMMIT_ENTRIES_MAX
             or self._wanted > self._requests_out
+            or self._awaited > self._requests_out
             or self._close_by is not None
         )
 
@@ -244,7 +297,7 @@ class LogWriter:
             self._taken += len(entry.request_ids)
         count = self._taken - base
         try:
-            encoded, reasons = segments.encode(entries)
+            encoded, reasons = segments.encode([redacted(entry) for entry in entries])
         except Exception as error:  # a fault of ours must not end the log
             encoded, reasons = [], [error]
         refused = count - sum(segment.entries for segment in encoded)
@@ -258,8 +311,6 @@ class LogWriter:
 
     def _write(self, group: _Group) -> bool:
         """Commit a group; False if it has to be tried again."""
-        if self._store is None and not self._connect():
-            return False
         assert self._store is not None
         try:
             if group.segments:
@@ -271,10 +322,14 @@ class LogWriter:
                 return False
             logger.exception("inference log: %d requests cannot be stored", group.requests)
             group.refused = group.requests
+        self._recover()
+        return True
+
+    def _recover(self) -> None:
+        """Note that it can be written."""
         if self._trouble is not None:
             logger.warning("inference log: it can be written again")
             self._trouble = None
-        return True
 
     def _settle(self, group: _Group) -> None:
         with self._settled:
@@ -282,6 +337,7 @@ class LogWriter:
             self._bytes_out += group.bytes
             self._refused += group.refused
             self._settled.notify_all()
+        self._waiters.tell(is_kept=not group.refused, up_to=self._requests_out)
 
     def _connect(self) -> bool:
         try:
@@ -293,12 +349,13 @@ class LogWriter:
         return True
 
     def _fail(self, error: Exception) -> None:
-        """Note why nothing can be written, and start anew with the next attempt."""
+        """Note why nothing can be written, tell who waits, and start anew with the next try."""
         # Neither text names a path.
         reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
         if self._trouble is None:
             logger.error("inference log: it cannot be written: %s; trying again", reason)
         self._trouble = reason or type(error).__name__
+        self._waiters.tell(is_kept=False)
         self._disconnect()
         if is_damage(error):
             try:

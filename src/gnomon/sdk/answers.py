@@ -209,7 +209,7 @@ def _cells(name: str, column: pa.ChunkedArray) -> pd.Series[Any] | Array:
     if pa.types.is_struct(column.type):
         return _objects(column.to_pylist())
     # By how they begin: what joins the parts of a name is the caller's choice.
-    if name.startswith("anomaly"):
+    if name.startswith("anomaly") and pa.types.is_integer(column.type):
         column = column.cast(pa.int64())
     is_input, is_list = name.startswith("in"), pa.types.is_nested(column.type)
     is_plain = is_input or not (column.null_count or pa.types.is_floating(column.type))

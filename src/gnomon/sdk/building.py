@@ -2,59 +2,33 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from gnomon.core import limits
 from gnomon.core.errors import Invalid
-from gnomon.core.pipeline import Definition, Mode, Step, check_steps
-from gnomon.core.sampling import rates_by_label
-from gnomon.sdk import asking
-from gnomon.sdk.bars import share_text
+from gnomon.core.steps import Mode
+from gnomon.sdk import step_making
 from gnomon.sdk.model import Model
-from gnomon.sdk.shadowing import by_label, check_mode
-from gnomon.sdk.unbuilt import Unbuilt
+from gnomon.sdk.replacing import Replacing
 
 
-class Building(Unbuilt):
-    """Steps that will be deployed next.
+class Building(Replacing):
+    """The part of a pipeline that adds steps.
 
-    Steps that were taken from the server, or deployed, stay until the first `add_*`, which builds
-    anew in their place; a further `add_*` adds to what was built. Replacing and removing change
-    the steps that are there, wherever they are from.
+    What a step gives is what the next one takes. When steps begin anew: see `StepList`. All of
+    these return the pipeline itself. Where one raises, nothing is changed. A model twice in a
+    step, more steps or models than there may be (`LimitReached`), and a step with nothing before
+    it to work on are refused by all (`Invalid`).
     """
 
-    _steps: list[Step]
-    _deployment_config: Mapping[str, Any]
-    _built_here: bool
-
-    def _take_steps(self, definition: Definition) -> None:
-        """Have the steps of a version that the server knows."""
-        self._steps = list(definition.steps)
-        self._deployment_config = definition.deployment_config
-        self._built_here = False
-
-    def steps(self) -> list[Step]:
-        """Return the steps that `deploy` would run."""
-        return list(self._steps)
-
-    def definition(self) -> str:
-        """Return the steps as JSON text."""
-        return json.dumps(Definition(steps=tuple(self._steps)).to_json()["steps"])
-
     def add_model_step(self, model: Model) -> Self:
-        """Add a model that answers, without challengers. See the class for when steps begin anew.
-
-        Returns:
-            The pipeline itself, as all of these do.
+        """Add a model that answers, without challengers.
 
         Raises:
-            Invalid: There is a step already that was built here; nothing is changed then, as by
-                all of these.
+            TypeError: It is none, as `upload_model` and `get_model` return them.
         """
-        return self._add(_model_step(model))
+        return self._add(step_making.model_step(model))
 
     def add_shadow_deploy(
         self,
@@ -66,11 +40,8 @@ class Building(Unbuilt):
     ) -> Self:
         """Add a champion that answers and challengers that run on the same input.
 
-        On a pipeline that was fetched or just deployed this takes the place of its steps; see
-        the class.
-
         Args:
-            champion: Its outputs are the answer.
+            champion: Its outputs are the answer, or the input of the next step.
             challengers: Their outputs are logged, and in the answer where it waited for them.
                 A single model is taken for a list of one.
             mode: "async": an answer waits for challengers only where the request asks for it.
@@ -84,142 +55,109 @@ class Building(Unbuilt):
 
         Raises:
             Invalid: Another mode, a wait or a sample out of bounds, a sample for what is no
-                challenger, challengers that are no list, a version twice, or there is a step
-                already that was built here.
+                challenger, or challengers that are no list.
             LimitReached: More challengers than a step may have.
         """
-        return self._add(_shadow_step(champion, challengers, mode, sample, shadow_wait_ms))
+        step = step_making.shadow_step(champion, challengers, mode, sample, shadow_wait_ms)
+        return self._add(step)
 
-    def replace_with_model_step(self, index: int, model: Model) -> Self:
-        """Put a model, without challengers, in the place of a step.
+    def add_multi_model_step(self, models: Iterable[Model]) -> Self:
+        """Add models that all run on the same input, and are all in every answer.
 
-        A step that has challengers is replaced with them: it is one step. What is deployed goes
-        on as it is until `deploy()`, and is then replaced without a request failing.
+        The first is `out`, the others are beside it as challengers are, unless `add_select` says
+        which one it is. Only a request that asks to wait less (`shadow_wait_ms`) may lack some.
 
         Args:
-            index: Of the step in `steps()`, from 0.
-
-        Raises:
-            IndexError: There is no such step.
+            models: Two or more.
         """
-        return self._put(index, _model_step(model))
+        return self._add(step_making.multi_model_step(models))
 
-    def replace_with_shadow_deploy(
-        self,
-        index: int,
-        champion: Model,
-        challengers: Iterable[Model] | Model,
-        mode: Mode = "async",
-        sample: float | Mapping[str | Model, float] = 1.0,
-        shadow_wait_ms: int = limits.SHADOW_WAIT_DEFAULT_MS,
+    def add_random_split(
+        self, weighted: Iterable[tuple[float, Model]], hash_key: str | None = None
     ) -> Self:
-        """Put a champion with its challengers in the place of a step, which goes as a whole.
+        """Add a split: one of several models answers a request, each its share of them.
+
+        The answer says which one in `out._model_split`.
 
         Args:
-            index: Of the step in `steps()`, from 0.
-
-        The others are those of `add_shadow_deploy`.
+            weighted: Pairs of a weight and a model, two or more. What counts is a weight's share
+                of their sum.
+            hash_key: Column whose value decides instead of chance, so that the same value finds
+                the same model. A number from 0 to 1 stands for the random number itself.
 
         Raises:
-            IndexError: There is no such step.
-            Invalid, LimitReached: See `add_shadow_deploy`.
+            Invalid: These are no pairs, a weight is below 0, or all are 0.
         """
-        return self._put(index, _shadow_step(champion, challengers, mode, sample, shadow_wait_ms))
+        return self._add(step_making.random_split(weighted, hash_key))
 
-    def remove_step(self, index: int) -> Self:
-        """Remove a step, with its challengers if it has some; what is deployed goes on as it is.
+    def add_key_split(
+        self, default: Model, meta_key: str, options: Mapping[str | float, Model]
+    ) -> Self:
+        """Add a split: the value of a column says which model answers.
+
+        The answer says which one in `out._model_split`.
 
         Args:
-            index: Of the step in `steps()`, from 0.
+            default: Answers where the value is none of `options`.
+            meta_key: The column.
+            options: By value: a text, a number or a bool. A number is the same as its text.
 
         Raises:
-            IndexError: There is no such step.
+            Invalid: The options are no mapping of values to models.
         """
-        self._check_index(index)
-        return self._build(self._steps[:index] + self._steps[index + 1 :])
+        return self._add(step_making.key_split(default, meta_key, options))
 
-    def clear(self) -> Self:
-        """Remove all steps; what is deployed goes on as it is."""
-        return self._build([])
+    def add_validations(self, /, **expressions: Any) -> Self:
+        """Add conditions on what came in and what comes out; where one is true is an anomaly.
 
-    def _add(self, step: Step) -> Self:
-        return self._build([*(self._steps if self._built_here else ()), step])
+        Answers and logs say so row by row: `anomaly.<name>`, and `anomaly.count`.
 
-    def _put(self, index: int, step: Step) -> Self:
-        self._check_index(index)
-        return self._build([*self._steps[:index], step, *self._steps[index + 1 :]])
+        Args:
+            expressions: By name, `polars.Expr` or a text, over `in.<input>` of the pipeline and
+                `out.<output>` of the step before, as `pl.col("out.price").list.get(0) > 9`.
 
-    def _build(self, steps: list[Step]) -> Self:
-        """Have these steps, if they can be deployed, or none."""
-        if steps:
-            check_steps(steps)
-        self._steps = steps
-        self._built_here = True
-        return self
+        Raises:
+            Invalid: A name cannot be one or is there already, or an expression does what is not
+                allowed; the message names the operation.
+        """
+        return self._add_to_last(step_making.validations(expressions))
 
-    def _check_index(self, index: int) -> None:
-        count = len(self._steps)
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
-            there = f"step {count - 1} is the last" if count else "it has no steps"
-            raise IndexError(
-                f"The pipeline has no step {index!r}: {there}. A champion with its challengers "
-                "is one step."
-            )
+    def add_validation(self, name: str, expression: Any) -> Self:
+        """Add one condition; see `add_validations`."""
+        return self._add_to_last(step_making.validations({name: expression}))
 
-    def _steps_text(self) -> str:
-        return steps_text(self._steps)
+    def add_select(self, index: int) -> Self:
+        """Say which model of the multi-model step before is `out`; nobody waits for the others.
 
+        Args:
+            index: Of the model in that step, from 0.
 
-def _model(model: Model) -> Model:
-    if not isinstance(model, Model):
-        raise TypeError(
-            f"A step takes models as upload_model and get_model return them, got "
-            f"{type(model).__name__}."
-        )
-    return model
+        Raises:
+            Invalid: There is no such model, or no such step before.
+        """
+        return self._add_to_last(step_making.select(index))
 
+    def add_audit(self, audited: str) -> Self:
+        """Say which models of the step before are logged. All are, always: this has no effect.
 
-def _model_step(model: Model) -> Step:
-    return Step(champion=_model(model)._ref())
+        Args:
+            audited: "start:end", indices of models in that step; either may be left out.
 
+        Raises:
+            Invalid: It is no such text.
+        """
+        return self._add_to_last(step_making.audit(audited))
 
-def _shadow_step(
-    champion: Model,
-    challengers: Iterable[Model] | Model,
-    mode: Mode,
-    sample: float | Mapping[str | Model, float],
-    shadow_wait_ms: int,
-) -> Step:
-    check_mode(mode)
-    asking.check_shadow_wait(shadow_wait_ms)
-    if isinstance(challengers, Model):
-        challengers = [challengers]
-    if not isinstance(challengers, Iterable):
+    def add_alert(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: there are no alerts.
+
+        Raises:
+            Invalid: Always.
+        """
         raise Invalid(
-            f"challengers must be a list of models, as [model], got {type(challengers).__name__}."
+            "An alert: this version of gnomon has no such step, and the pipeline is as it was. "
+            "Rows can be marked with add_validations, and counts are in pipeline.status() and at "
+            "/v1/metrics."
         )
-    refs = tuple(_model(model)._ref() for model in challengers)
-    step = Step(
-        champion=_model(champion)._ref(),
-        challengers=refs,
-        mode=mode,
-        shadow_wait_ms=shadow_wait_ms,
-    )
-    by_version = {ref.uuid: label for ref, label in zip(refs, step.labels(), strict=True)}
-    rates = rates_by_label(by_label(sample, by_version), step.labels())
-    return replace(step, sample=tuple(rates.get(label, 1.0) for label in step.labels()))
 
-
-def steps_text(steps: Iterable[Step]) -> str:
-    """Return steps in a line, with all models of each."""
-    return "; ".join(map(_step_text, steps))
-
-
-def _step_text(step: Step) -> str:
-    shadows = [
-        f"{label} (shadow)" if rate == 1 else f"{label} (shadow, {share_text(rate)})"
-        for label, rate in zip(step.labels(), step.sample, strict=True)
-    ]
-    joined = step.challengers and step.mode == "joined"
-    waits = f" - answers wait up to {step.shadow_wait_ms} ms" if joined else ""
-    return ", ".join([step.champion.name, *shadows]) + waits
+    replace_with_alert = add_alert

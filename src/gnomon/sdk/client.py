@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ from gnomon.sdk.asking import check_seconds
 from gnomon.sdk.finding import Finding
 from gnomon.sdk.model import Model
 from gnomon.sdk.pipeline import Pipeline
+from gnomon.sdk.schemas import specs_of
 from gnomon.sdk.session import Session
 from gnomon.sdk.transport import Transport, path
 from gnomon.sdk.workspace import Workspace, Workspaces
@@ -170,39 +173,47 @@ class Client(Finding):
         accel: Any = None,
         framework_config: Any = None,
     ) -> Model:
-        """Upload an ONNX file into the current workspace, as a new version of model `name`.
+        """Upload a file into the current workspace, as a new version of model `name`.
 
         Args:
-            framework: None or Framework.ONNX.
-            input_schema: This and what follows is kept in the model's `config()` and has no
-                effect: schemas are read from the file, and nothing is converted.
+            framework: None or Framework.ONNX for an ONNX file; Framework.PYTHON for a module with
+                a function `process(inputs)`, or a zip of one, if the server runs such.
+            input_schema: pyarrow.Schema of the columns that a Python model takes. An ONNX file
+                says so itself, and the schema is only kept in `config()`.
+            output_schema: Of those that it gives; likewise.
+            convert_wait: This and what follows is kept in the model's `config()` and has no
+                effect: nothing is converted.
 
         Raises:
             InvalidName: See `core/names.py`.
             FileNotFoundError: There is no file at `path`.
             IsADirectoryError: It is a directory.
-            ModelRejected: The file is not a model that can be served; the message says why.
-            Invalid: Another framework, or `path` is none.
+            ModelRejected: The file is not a model that can be served, or the server runs no
+                Python models; the message says why.
+            Invalid: Another framework, a Python model without schemas, or `path` is none.
             LimitReached: The file is too large.
         """
         check_name("model", name)
-        _check_framework(framework)
+        schemas = {"input_schema": input_schema, "output_schema": output_schema}
+        declared = _declared(framework, schemas)
         if not isinstance(path, str | os.PathLike):
-            raise Invalid(f"path must be where the ONNX file is, got {type(path).__name__}.")
+            raise Invalid(
+                f"path must be where the {'Python' if declared else 'ONNX'} file is, "
+                f"got {type(path).__name__}."
+            )
         options = {
-            "input_schema": input_schema,
-            "output_schema": output_schema,
+            **({} if declared else schemas),
             "convert_wait": convert_wait,
             "arch": arch,
             "accel": accel,
             "framework_config": framework_config,
         }
-        view = self._upload(name, Path(path))
+        view = self._upload(name, Path(path), declared)
         return Model(self._session, view, {k: v for k, v in options.items() if v is not None})
 
-    def _upload(self, name: str, file: Path) -> Any:
+    def _upload(self, name: str, file: Path, declared: Mapping[str, str]) -> Any:
         if file.is_dir():
-            raise IsADirectoryError(f"{str(file)!r} is a directory; give the ONNX file in it.")
+            raise IsADirectoryError(f"{str(file)!r} is a directory; give the model's file in it.")
         if not file.is_file():
             raise FileNotFoundError(f"There is no model file {str(file)!r}.")
         size = file.stat().st_size
@@ -216,7 +227,7 @@ class Client(Finding):
         with file.open("rb") as content, self._session.waiting("model upload", timeout_s):
             return self._transport.send(
                 "POST",
-                self._transport.query_url(route, {"file_name": file.name}),
+                self._transport.query_url(route, {"file_name": file.name, **declared}),
                 body=content,
                 headers={"Content-Type": "application/octet-stream", "Content-Length": str(size)},
                 timeout_s=timeout_s,
@@ -237,10 +248,19 @@ class Client(Finding):
         )
 
 
-def _check_framework(framework: Framework | str | None) -> None:
-    if framework is None or str(framework).lower() == Framework.ONNX:
-        return
-    raise Invalid(
-        f"gnomon serves ONNX models; {str(framework)[:80]!r} has to be exported to ONNX first "
-        "(skl2onnx, tf2onnx, torch.onnx.export)."
-    )
+def _declared(framework: Framework | str | None, schemas: Mapping[str, Any]) -> dict[str, str]:
+    """Return what the server is told of a model beside its file."""
+    match None if framework is None else str(framework).lower():
+        case None | Framework.ONNX:
+            return {}
+        case Framework.PYTHON:
+            columns = {name: specs_of(schema, name) for name, schema in schemas.items()}
+            return {
+                "runtime": "python",
+                **{name: json.dumps(c, separators=(",", ":")) for name, c in columns.items()},
+            }
+        case _:
+            raise Invalid(
+                f"gnomon serves ONNX models, and Python functions; {str(framework)[:80]!r} has to "
+                "be exported to ONNX first (skl2onnx, tf2onnx, torch.onnx.export)."
+            )

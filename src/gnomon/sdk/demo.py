@@ -204,7 +204,7 @@ def _page(client: Client, pipeline: Pipeline, shadow: ShadowLogEntries) -> str:
         page.Run(
             pipeline=pipeline.name(),
             facts=list(pipeline._row().items()),
-            step=pipeline.steps()[0],
+            steps=pipeline.steps(),
             url=pipeline.url(),
             command=_curl(client, pipeline, None),
             requests=[entry.primary._request for entry in shadow],

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 from gnomon.core import limits
@@ -72,15 +74,21 @@ class Deployment:
 
 def shadow_text(view: Mapping[str, Any]) -> str:
     """Return the models of a deployment and how the challengers watch now, in a line."""
-    champion, *challengers = view["models"]
+    shadow = view["shadow"]
+    joined = shadow["mode"] == "joined" and len(_champions(view)) < len(view["models"])
+    waits = f" - answers wait up to {shadow['shadow_wait_ms']} ms" if joined else ""
+    steps = groupby(view["models"], key=itemgetter("step"))
+    return "; ".join(_step_text(list(models)) for _, models in steps) + waits
+
+
+def _step_text(models: Sequence[Mapping[str, Any]]) -> str:
+    answering = " or ".join(model["label"] for model in models if model["role"] == "champion")
     shadows = [
         f"{model['label']} (shadow, {share_text(model['sample'], on=model['on'])})"
-        for model in challengers
+        for model in models
+        if model["role"] == "challenger"
     ]
-    shadow = view["shadow"]
-    joined = shadows and shadow["mode"] == "joined"
-    waits = f" - answers wait up to {shadow['shadow_wait_ms']} ms" if joined else ""
-    return ", ".join([champion["label"], *shadows]) + waits
+    return ", ".join([answering, *shadows])
 
 
 def is_deployed(view: Mapping[str, Any] | None) -> bool | None:
@@ -212,3 +220,7 @@ def problems(view: Mapping[str, Any]) -> Iterator[str]:
         if model["state"] in _DOWN or (waited_for and model["state"] != "ready"):
             reason = (model["reason"] or _REASONS.get(model["state"], "")).rstrip(".")
             yield f"Model {model['label']} (version {model['version']}): {reason}."
+        elif down := [host for host in model["hosts"] if host["state"] in _DOWN]:
+            reason = (down[0]["reason"] or _REASONS.get(down[0]["state"], "")).rstrip(".")
+            hosts = f"{len(down)} of its {len(model['hosts'])} hosts"
+            yield f"Model {model['label']} (version {model['version']}), {hosts}: {reason}."

@@ -90,6 +90,11 @@ def _lines(value: Any, indent: str, fields: Mapping[str, Sequence[str] | None]) 
         for each in many:
             if _is_model(each):
                 yield f"{indent}{name}: {_model_text(each, fields)}"
+            elif isinstance(each, Mapping) and name == "expressions":
+                trees = ((key, json.dumps(tree, ensure_ascii=False)) for key, tree in each.items())
+                yield from (f"{indent}validation {key}: {tree}" for key, tree in trees)
+            elif isinstance(each, Mapping) and _is_model(each.get("model")):  # with its weight
+                yield f"{indent}weight {each['weight']}: {_model_text(each['model'], fields)}"
             elif isinstance(each, Mapping):
                 yield f"{indent}{name}"
                 yield from _lines(each, f"{indent}  ", fields)

@@ -165,29 +165,35 @@ def values_per_cell(cells: int) -> int:
 _LOG_HEADINGS = ("Timestamp", "Model", "Output", "Input", "Anomalies")
 
 
-def logs(entries: Sequence[tuple[LoggedRequest, LoggedModel]], note: str = "") -> str:
+_FAILED = ' style="color:red"'
+
+
+def logs(
+    shown: Sequence[tuple[LoggedRequest, LoggedModel, int]], entries: int, note: str = ""
+) -> str:
     """Return the table of a log, one row per model and request, in the order given.
 
     Where a model gave no output, that column has its status and error.
 
     Args:
+        shown: The first entries, `ROWS_SHOWN_MAX` at most, each with its number of anomalies.
+        entries: How many there are.
         note: A line below the table.
     """
-    shown = entries[:ROWS_SHOWN_MAX]
     values_max = values_per_cell(len(shown))
     lines = []
-    for request, model in shown:
+    for request, model, anomalies in shown:
         cells = (
             f"<td{_NARROW}>{time_text(request.time)}</td>",
             f"<td{_NARROW}>{cell(model.label)}</td>",
             f"<td{_CELL}>{outcome_html(model, values_max)}</td>",
             f"<td{_CELL}>{inputs_html(request.inputs, values_max)}</td>",
-            f"<td{_CELL}>0</td>",
+            f"<td{_CELL}>{anomalies}</td>",
         )
-        lines.append(f"<tr>{''.join(cells)}</tr>")
+        lines.append(f"<tr{_FAILED if anomalies else ''}>{''.join(cells)}</tr>")
     head = "".join(f"<th{_CELL}>{heading}</th>" for heading in _LOG_HEADINGS)
-    if len(entries) > len(shown):
-        note = f"The first {len(shown)} of {len(entries):,} entries; to_pandas() has all. {note}"
+    if entries > len(shown):
+        note = f"The first {len(shown)} of {entries:,} entries; to_pandas() has all. {note}"
     return f"<table><tr>{head}</tr>{''.join(lines)}</table>{_note(note)}"
 
 

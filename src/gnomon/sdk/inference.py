@@ -36,6 +36,8 @@ RAW_KEYS = (
 RECORDS, CUSTOM_JSON, ARROW = "pandas-records", "custom-json", "arrow"
 DATA_FORMATS = (RECORDS, CUSTOM_JSON, ARROW)
 
+_COUNT = "count"  # of anomalies a row; no validation is called that
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenger:
@@ -102,6 +104,7 @@ class InferenceResult:
         request_id: By which the logs know this request, or the first of several.
         request_ids: Of all requests that it was sent in.
         challengers: How each challenger fared, by label.
+        anomalies: What each validation found, by name in alphabetical order: a bool for each row.
     """
 
     def __init__(self, answer: Mapping[str, Any]) -> None:
@@ -109,6 +112,11 @@ class InferenceResult:
         self.request_id: str = answer.get("request_id", "")
         self.request_ids: list[str] = answer.get("request_ids", [self.request_id])
         self.challengers = challengers_of(answer.get("challengers"))
+        self.anomalies: dict[str, Array] = {
+            name: np.array(found, dtype=bool)
+            for name, found in answer.get("anomaly", {}).items()
+            if name != _COUNT
+        }
 
     def data(self) -> list[Array]:
         """Return the champion's outputs, in the order of its graph; floats as float64."""
@@ -118,6 +126,10 @@ class InferenceResult:
         """Return the outputs of each challenger that was done, by label, like `data`."""
         shadow = self.raw["shadow_data"] or {}
         return {label: decode(outputs) for label, outputs in shadow.items()}
+
+    def anomaly_count(self) -> int:
+        """Return how many anomalies validations found, in all rows."""
+        return sum(int(found.sum()) for found in self.anomalies.values())
 
     def model(self) -> tuple[str, str]:
         """Return the champion's name and the uuid of its version."""
@@ -138,7 +150,9 @@ class InferenceResult:
     def to_json(self) -> dict[str, Any]:
         """Return all of this as JSON values."""
         told = {label: one.to_json() for label, one in self.challengers.items()}
-        return {**self.raw, "request_id": self.request_id, "challengers": told}
+        found = {name: array.tolist() for name, array in self.anomalies.items()}
+        anomalies = {"anomalies": found} if found else {}
+        return {**self.raw, "request_id": self.request_id, "challengers": told, **anomalies}
 
     def __repr__(self) -> str:
         return f"InferenceResult({pprint.pformat(self.raw)})"
@@ -187,7 +201,7 @@ def joined(answers: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[st
     labels = [label for label in shadows[0] if all(label in shadow for shadow in shadows)]
     return {
         **answers[0],
-        "check_failures": [failure for answer in answers for failure in answer["check_failures"]],
+        "check_failures": sorted({name for answer in answers for name in answer["check_failures"]}),
         "elapsed": sum(answer["elapsed"] for answer in answers),
         "original_data": None,
         "outputs": _joined_outputs([answer["outputs"] for answer in answers], rows),
@@ -196,6 +210,15 @@ def joined(answers: Sequence[Mapping[str, Any]], rows: Sequence[int]) -> dict[st
         },
         "challengers": merged([answer["challengers"] for answer in answers]),
         "request_ids": [answer["request_id"] for answer in answers],
+        "anomaly": _joined_anomalies([answer.get("anomaly", {}) for answer in answers]),
+    }
+
+
+def _joined_anomalies(parts: Sequence[Mapping[str, list[Any]]]) -> dict[str, list[Any]]:
+    return {
+        name: [value for part in parts for value in part[name]]
+        for name in parts[0]
+        if all(name in part for part in parts)
     }
 
 

@@ -15,6 +15,7 @@ from gnomon.core import limits
 from gnomon.core.binding import TENSOR
 from gnomon.core.errors import InputMismatch
 from gnomon.core.pipeline import Definition
+from gnomon.core.plan import plan
 from gnomon.sdk import answers, inference, rows
 from gnomon.sdk.asking import Asking, Dataset, check_count, check_retries
 from gnomon.sdk.connections import Cancel
@@ -266,7 +267,8 @@ class Inferring(ABC):
         Raises:
             InputMismatch: It takes several.
         """
-        champion = Definition.from_json(self._view["definition"]).steps[0].champion
+        steps = Definition.from_json(self._view["definition"]).steps
+        champion = plan(steps).stages[0].champions[0]
         models = path("workspaces", self._view["workspace_id"], "models")
         route = f"{models}/{champion.name}/versions/{champion.uuid}"
         model = Model(self._session, self._session.transport.call("GET", route).json())

@@ -7,7 +7,7 @@ import re
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -149,7 +149,7 @@ _WRITERS: dict[str, type[_Writer]] = {
 
 
 def export(
-    pages: Iterable[tuple[list[LoggedRequest], bool]],
+    pages: Iterable[tuple[Sequence[LoggedRequest], bool]],
     *,
     prefix: Path,
     format: str,
@@ -244,11 +244,11 @@ def _in_columns(schema: pa.Schema, table: pa.Table) -> pa.Table:
 
 
 def _tables(
-    requests: list[LoggedRequest], dataset: Dataset, *, oldest_first: bool
+    requests: Sequence[LoggedRequest], dataset: Dataset, *, oldest_first: bool
 ) -> Iterable[pa.Table]:
     """Yield the rows of requests, in several tables where no one table can hold them."""
 
-    def table(several: list[LoggedRequest]) -> pa.Table:
+    def table(several: Sequence[LoggedRequest]) -> pa.Table:
         return LogFrame(several, dataset, oldest_first=oldest_first).to_arrow()
 
     try:
@@ -270,7 +270,7 @@ def _kind(request: LoggedRequest) -> object:
         )
         for model in request.models
     ]
-    return inputs, models
+    return inputs, list(request.anomalies), models
 
 
 def _json(value: Any) -> str:

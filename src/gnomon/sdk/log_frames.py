@@ -105,7 +105,10 @@ class LogFrame:
         columns = self._constant({_TIME: request.time}, "time", request.rows)
         for name, array in request.inputs.items():
             columns[f"in.{name}"] = self._tensor(f"in.{name}", array, request.rows)
-        columns |= self._constant({_ANOMALIES: 0}, "int64", request.rows)
+        self._kinds[_ANOMALIES] = ("int64", 0)
+        columns[_ANOMALIES] = request.anomaly_counts().tolist()
+        for name, array in sorted(request.anomalies.items()):
+            columns[f"anomaly.{name}"] = self._tensor(f"anomaly.{name}", array, request.rows)
         for model in request.models:
             prefix = _prefix(model)
             for name, array in zip(model.output_names, model.outputs, strict=True):
@@ -120,7 +123,7 @@ class LogFrame:
             "metadata.request_id": request.request_id,
             "metadata.pipeline_version": request.pipeline_version,
         }
-        counts: dict[str, Any] = {"metadata.rows": request.rows}
+        counts: dict[str, Any] = {"metadata.rows": request.rows_sent or request.rows}
         times: dict[str, Any] = {}
         for model in request.models:
             prefix = f"metadata.{_prefix(model)}"
@@ -133,7 +136,7 @@ class LogFrame:
             times[f"{prefix}.ended"] = model.time
         self._kinds["metadata.row"] = ("int64", 0)
         return {
-            "metadata.row": list(range(request.rows)),
+            "metadata.row": list(request.numbers or range(request.rows)),
             **self._constant(texts, STRING, request.rows),
             **self._constant(counts, "int64", request.rows),
             **self._constant(times, "time", request.rows),

@@ -1,8 +1,11 @@
-"""The logs of a pipeline, as a notebook sees them: real lists, shown as tables."""
+"""The logs of a pipeline, as a notebook sees them: real lists, shown as tables.
+
+An entry is a place in a page, which is decoded when something of the entry is looked at.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, SupportsIndex, overload
@@ -11,7 +14,7 @@ from gnomon.core.tensors import Array
 from gnomon.sdk import html
 from gnomon.sdk.asking import Dataset
 from gnomon.sdk.log_frames import LogFrame
-from gnomon.sdk.records import LoggedModel, LoggedRequest, wide
+from gnomon.sdk.records import LoggedModel, LoggedRequest, Page, wide
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +34,8 @@ class LogEntry:
         model_version: uuid of the version that ran.
         input: The values of the request's only column, or each column by name; nested lists.
         output: One array per output, floats as float64; empty unless `status` is "ok".
-        validation_failures: Always empty: there are no validations yet.
+        validation_failures: Names of the validations that found an anomaly in what the champion
+            gave, for its entry.
         timestamp: When the request arrived; aware, in UTC.
         raw: All of this as plain values.
         shadow_data: The champion's entry has the outputs of each challenger, by label.
@@ -40,8 +44,17 @@ class LogEntry:
         request_id: The request's, which all of its entries share.
     """
 
-    _request: LoggedRequest = field(repr=False)
-    _model: LoggedModel = field(repr=False)
+    _page: Sequence[LoggedRequest] = field(repr=False)
+    _at: int = field(repr=False)
+    _index: int = field(repr=False)
+
+    @property
+    def _request(self) -> LoggedRequest:
+        return self._page[self._at]
+
+    @property
+    def _model(self) -> LoggedModel:
+        return self._request.models[self._index]
 
     @property
     def elapsed(self) -> int:
@@ -70,8 +83,10 @@ class LogEntry:
         return [wide(array) for array in self._model.outputs]
 
     @property
-    def validation_failures(self) -> list[Any]:
-        return []
+    def validation_failures(self) -> list[str]:
+        if self._index != 0:
+            return []
+        return sorted(name for name, found in self._request.anomalies.items() if found.any())
 
     @property
     def timestamp(self) -> datetime:
@@ -118,7 +133,7 @@ class LogEntry:
             },
             "outputs": [array.tolist() for array in self.output],
             "shadow_data": shadow,
-            "check_failures": [],
+            "check_failures": self.validation_failures,
             "pipeline_name": self._request.pipeline,
             "pipeline_version": self._request.pipeline_version,
         }
@@ -163,8 +178,7 @@ class LogEntries(list[LogEntry]):
     @classmethod
     def of(
         cls,
-        requests: Iterable[LoggedRequest],
-        *,
+        *pages: Iterable[LoggedRequest],
         more: bool = False,
         model: str | None = None,
         status: str | None = None,
@@ -174,15 +188,17 @@ class LogEntries(list[LogEntry]):
         """Make the entries of requests, in their order.
 
         Args:
+            pages: Decoded when an entry is looked at.
             model: Only those of this label.
             status: Only those of this status.
             dataset: The columns of their frames.
         """
         entries = (
-            LogEntry(request, each)
-            for request in requests
-            for each in request.models[:: 1 if oldest_first else -1]
-            if model in (None, each.label) and status in (None, each.status)
+            LogEntry(page, at, index)
+            for page in (each if isinstance(each, Page) else Page.of(each) for each in pages)
+            for at, models in enumerate(page.models())
+            for index, (label, found) in list(enumerate(models))[:: 1 if oldest_first else -1]
+            if model in (None, label) and status in (None, found)
         )
         return cls(entries, more=more, dataset=dataset, oldest_first=oldest_first)
 
@@ -193,7 +209,7 @@ class LogEntries(list[LogEntry]):
     def to_pandas(self) -> pd.DataFrame:
         """Return one row per input row, newest first: the last row of a request before its first.
 
-        Columns: time, in.*, out.*, anomaly.count, then out_<label>.* by label; a challenger
+        Columns: time, in.*, out.*, anomaly.*, then out_<label>.* by label; a challenger
         without an output has None. All models of the requests are there, whichever entries are.
         """
         return self._frame().to_pandas()
@@ -242,7 +258,11 @@ class LogEntries(list[LogEntry]):
 
     def _repr_html_(self) -> str:
         note = "There are older requests: logs(limit=...) shows more." if self.more else ""
-        return html.logs([(entry._request, entry._model) for entry in self], note)
+        shown = [
+            (entry._request, entry._model, len(entry.validation_failures))
+            for entry in self[: html.ROWS_SHOWN_MAX]
+        ]
+        return html.logs(shown, len(self), note)
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,13 +303,14 @@ class ShadowLogEntries(list[ShadowLogEntry]):
     @classmethod
     def of(cls, requests: Iterable[LoggedRequest], *, more: bool = False) -> ShadowLogEntries:
         """Make the entries of the requests that had challengers."""
+        page = Page.of(requests)
         return cls(
             (
                 ShadowLogEntry(
-                    LogEntry(request, request.models[0]),
-                    tuple(LogEntry(request, model) for model in request.models[1:]),
+                    LogEntry(page, at, 0),
+                    tuple(LogEntry(page, at, index) for index in range(1, len(request.models))),
                 )
-                for request in requests
+                for at, request in enumerate(page)
                 if len(request.models) > 1
             ),
             more=more,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gnomon.core.errors import Invalid
 from gnomon.core.model import BatchConfig, Signature
-from gnomon.core.pipeline import ModelRef
+from gnomon.core.steps import ModelRef
 from gnomon.core.tensors import TensorSpec
 from gnomon.sdk import html
 from gnomon.sdk.configuring import check_batch_config, check_numbers, check_unset
@@ -63,6 +63,10 @@ class Model:
     def file_name(self) -> str:
         """Return the name that the file had when it was uploaded."""
         return str(self._view["file_name"])
+
+    def runtime(self) -> str:
+        """Return what runs it: "onnx" or "python"."""
+        return str(self._view["runtime"])
 
     def image_path(self) -> str | None:
         """Return None: models run as processes, not as images."""
@@ -139,12 +143,19 @@ class Model:
             for name in ("batch_config", "dynamic_batching_config", *_SCHEMAS)
             if self._view.get(name) is not None
         }
+        if self.runtime() == "python":  # where it was not said otherwise later
+            declared = self._view["signature"]
+            kept = {
+                "input_schema": declared["inputs"],
+                "output_schema": declared["outputs"],
+                **kept,
+            }
         schemas = {name: schema_of(kept[name]) for name in _SCHEMAS if name in kept}
         return {
             **self._options,
             **kept,
             **schemas,
-            "runtime": "onnx",
+            "runtime": self.runtime(),
             "tensor_fields": None if fields is None else list(fields),
         }
 
@@ -165,7 +176,7 @@ class Model:
         What is None stays as it is; if one thing is refused, none is changed.
 
         Args:
-            runtime: "onnx", which it is without being said.
+            runtime: What runs it already: it cannot be changed.
             tensor_fields: The i-th column name feeds the i-th input of the model's graph.
             filter_threshold: Only None, as for the last two: there is nothing in gnomon that it
                 could set.
@@ -185,9 +196,10 @@ class Model:
             Invalid: Another runtime, not one field per input, a schema that is not the model's,
                 "single" together with dynamic batching, or what gnomon cannot be told.
         """
-        if runtime not in (None, "onnx"):
+        if runtime not in (None, self.runtime()):
             raise Invalid(
-                f"gnomon runs ONNX models; the runtime {runtime!r} is not one of its own."
+                f"The runtime of {self.name()} is {self.runtime()!r}, and stays so; "
+                f"{str(runtime)[:80]!r} was given."
             )
         check_unset(
             filter_threshold=filter_threshold,
@@ -257,6 +269,7 @@ class Model:
                 ("File Name", self.file_name()),
                 ("SHA", self.sha()),
                 ("Status", self.status()),
+                ("Runtime", self.runtime()),
                 ("Inputs", _specs_text(self.inputs())),
                 ("Outputs", _specs_text(self.outputs())),
                 ("Fed by", ", ".join(self.tensor_fields() or ()) or "(columns found by name)"),

@@ -12,13 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from string import Template
 
-from gnomon.core.pipeline import Step
+from gnomon.core.plan import plan
+from gnomon.core.steps import Step
 from gnomon.sdk import html
 from gnomon.sdk.html import Html, cell
+from gnomon.sdk.picture import picture
 from gnomon.sdk.records import LoggedModel, LoggedRequest
 from gnomon.sdk.style import STYLE
 
-_LABEL_CHARACTERS = 30
 _ROWS_COMPARED_MAX = 20
 
 
@@ -29,7 +30,7 @@ class Run:
     Attributes:
         pipeline: Its name.
         facts: Names and values shown beside the picture.
-        step: The champion and its challengers.
+        steps: What is deployed.
         url: Where inferences are posted.
         command: How to ask it from a shell; without the token itself.
         requests: Newest first, as the log has them.
@@ -39,7 +40,7 @@ class Run:
 
     pipeline: str
     facts: Sequence[tuple[str, object]]
-    step: Step
+    steps: Sequence[Step]
     url: str
     command: str
     requests: Sequence[LoggedRequest]
@@ -59,7 +60,7 @@ def render(run: Run) -> str:
         style=STYLE,
         pipeline=cell(run.pipeline),
         summary=cell(_summary(run)),
-        picture=_picture(run.step),
+        picture=picture(run.steps),
         facts=html.facts(run.facts),
         url=cell(run.url),
         command=cell(run.command),
@@ -71,66 +72,14 @@ def render(run: Run) -> str:
 
 
 def _summary(run: Run) -> str:
-    count = len(run.step.challengers)
+    stages = plan(run.steps).stages
+    answering = " then ".join(
+        " or ".join(model.name for model in stage.champions) for stage in stages
+    )
+    count = sum(len(stage.challengers) for stage in stages)
     challengers = "1 challenger watches" if count == 1 else f"{count} challengers watch"
     requests = "1 request" if len(run.requests) == 1 else f"{len(run.requests)} requests"
-    return f"{run.step.champion.name} answers, {challengers}; {requests} in this run."
-
-
-# The picture: request -> champion -> answer in full lines, everything that only watches in dashes.
-
-_ROW, _NODE, _TOP = 74, 50, 20
-_X_REQUEST, _X_MODEL, _X_RIGHT = 10, 250, 640
-_W_SMALL, _W_MODEL = 120, 270
-
-
-def _picture(step: Step) -> Html:
-    rows = 1 + len(step.challengers)
-    height = 2 * _TOP + (max(rows, 2) - 1) * _ROW + _NODE
-    middles = [_TOP + index * _ROW + _NODE / 2 for index in range(rows)]
-    labels = [step.champion.name, *step.labels()]
-    log_middle = middles[-1] if rows > 1 else middles[0] + _ROW
-    lines = [
-        _arrow(_X_REQUEST + _W_SMALL, middles[0], _X_MODEL, middles[0], "lit"),
-        _arrow(_X_MODEL + _W_MODEL, middles[0], _X_RIGHT, middles[0], "lit"),
-        _arrow(_X_MODEL + _W_MODEL, middles[0], _X_RIGHT, log_middle, "shade"),
-        _node(_X_REQUEST, middles[0], _W_SMALL, "request", "", "plain"),
-        _node(_X_RIGHT, middles[0], _W_SMALL, "answer", "", "plain"),
-        _node(_X_RIGHT, log_middle, _W_SMALL, "log", "", "plain"),
-        _node(_X_MODEL, middles[0], _W_MODEL, labels[0], "champion answers", "champion"),
-    ]
-    for label, middle in zip(labels[1:], middles[1:], strict=True):
-        lines += [
-            _arrow(_X_REQUEST + _W_SMALL, middles[0], _X_MODEL, middle, "shade"),
-            _arrow(_X_MODEL + _W_MODEL, middle, _X_RIGHT, log_middle, "shade"),
-            _node(_X_MODEL, middle, _W_MODEL, label, "challenger watches", "challenger"),
-        ]
-    described = f"{labels[0]} answers requests; {', '.join(labels[1:]) or 'nobody'} watches."
-    return Html(
-        f'<svg viewBox="0 0 770 {height}" role="img" aria-label="{cell(described)}">'
-        f"{''.join(lines)}</svg>"
-    )
-
-
-def _node(x: float, middle: float, width: float, name: str, role: str, kind: str) -> str:
-    short = name if len(name) <= _LABEL_CHARACTERS else name[: _LABEL_CHARACTERS - 1] + "…"
-    centre = x + width / 2
-    text = f'<text x="{centre}" y="{middle + (-3 if role else 5)}">{cell(short)}</text>'
-    below = f'<text class="role" x="{centre}" y="{middle + 15}">{cell(role)}</text>' if role else ""
-    return (
-        f'<g class="{kind}"><title>{cell(name)}</title>'
-        f'<rect x="{x}" y="{middle - _NODE / 2}" width="{width}" height="{_NODE}" rx="10"/>'
-        f"{text}{below}</g>"
-    )
-
-
-def _arrow(x1: float, y1: float, x2: float, y2: float, kind: str) -> str:
-    bend = (x2 - x1) / 2
-    end = x2 - 4
-    return (
-        f'<path class="{kind}" d="M{x1} {y1} C{x1 + bend} {y1} {x2 - bend} {y2} {end} {y2}"/>'
-        f'<path class="{kind} head" d="M{end - 5} {y2 - 4} L{end + 2} {y2} L{end - 5} {y2 + 4}"/>'
-    )
+    return f"{answering} answers, {challengers}; {requests} in this run."
 
 
 # One request: what each model said, how long it took, and row by row where that can be compared.

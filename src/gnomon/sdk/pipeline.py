@@ -9,17 +9,22 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gnomon.core.errors import DeploymentError, Invalid, ServerUnreachable
-from gnomon.core.pipeline import Definition, check_steps
+from gnomon.core.log_settings import USUAL_LOG
+from gnomon.core.pipeline import Definition
+from gnomon.core.plan import check_steps
 from gnomon.core.resources import check_document, without_effect
 from gnomon.sdk import asking, deployment, html, status
 from gnomon.sdk.building import Building
 from gnomon.sdk.deployment import Deployment
 from gnomon.sdk.inferring import Inferring
+from gnomon.sdk.log_configuring import LogConfiguring
 from gnomon.sdk.model import Model
+from gnomon.sdk.picture import picture_beside_text
 from gnomon.sdk.reading import Reading
 from gnomon.sdk.session import Session
 from gnomon.sdk.shadowing import Shadowing
 from gnomon.sdk.status import Status
+from gnomon.sdk.step_texts import steps_html, steps_text
 from gnomon.sdk.transport import path
 from gnomon.sdk.versions import Versioned
 from gnomon.sdk.waiting import Waiting
@@ -28,13 +33,12 @@ if TYPE_CHECKING:
     from gnomon.sdk.workspace import Workspace
 
 
-class Pipeline(Building, Inferring, Reading, Shadowing, Versioned):
-    """A champion that answers, and challengers that watch. Made by `Client.build_pipeline`.
+class Pipeline(Building, Inferring, LogConfiguring, Reading, Shadowing, Versioned):
+    """Models that answer, and challengers that watch. Made by `Client.build_pipeline`.
 
     Its steps are what will be deployed next. A pipeline that was fetched, or has just been
     deployed, has the steps of its newest version, challengers included, so `deploy()` runs it
-    again as it was. The first `add_*` after that builds anew, in place of those steps; a further
-    `add_*` before the next `deploy()` adds to what was built.
+    again as it was. When an `add_*` after that builds anew: see `StepList`.
     """
 
     def __init__(self, session: Session, view: Mapping[str, Any]) -> None:
@@ -143,7 +147,9 @@ class Pipeline(Building, Inferring, Reading, Shadowing, Versioned):
         check_steps(self._steps)
         if deployment_config is None:
             deployment_config = self._deployment_config
-        definition = Definition(steps=tuple(self._steps), deployment_config=deployment_config)
+        definition = Definition(
+            steps=tuple(self._steps), deployment_config=deployment_config, log=self._log
+        )
         check_document(deployment_config)
         if kept := without_effect(deployment_config, definition.models()):
             warnings.warn(
@@ -241,12 +247,14 @@ class Pipeline(Building, Inferring, Reading, Shadowing, Versioned):
             "last_updated": self.last_update_time(),
             "deployed": "(none)" if deployed is None else deployed,
             "tags": ", ".join(map(str, self.tags())),
-            "steps": self._steps_text(),
+            "steps": steps_text(self._steps),
         }
 
     def _repr_html_(self) -> str:
         view = self._view["deployment"]
-        rows = self._row()
+        rows = {**self._row(), "steps": steps_html(self._steps)}
         if deployment.is_deployed(view) and view["shadow"]["changed_at"] is not None:
             rows["changed to"] = deployment.shadow_text(view)
-        return html.facts(rows.items())
+        if self._log != USUAL_LOG:
+            rows["log"] = self._log.text()
+        return html.facts(rows.items()) + picture_beside_text(self._steps)

@@ -8,6 +8,7 @@ from gnomon.core import limits
 from gnomon.sdk import html
 from gnomon.sdk.pipeline import Pipeline
 from gnomon.sdk.session import Session
+from gnomon.sdk.step_texts import steps_html
 from gnomon.sdk.transport import path
 
 
@@ -25,7 +26,8 @@ def _row(pipeline: Pipeline) -> dict[str, object]:
     uuids = view["versions"]
     newest = f"{len(uuids)}, newest {uuids[0]}"
     where = {"workspace_id": view["workspace_id"], "workspace_name": view["workspace"]}
-    return {**pipeline._row(), "versions": newest, **where}
+    steps = {"steps": steps_html(pipeline._steps)}
+    return {**pipeline._row(), **steps, "versions": newest, **where}
 
 
 def list_pipelines(session: Session, workspace_id: int, name: str | None = None) -> Pipelines:

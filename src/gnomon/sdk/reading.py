@@ -7,6 +7,7 @@ import time
 import warnings
 from abc import ABC, abstractmethod
 from datetime import datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +56,12 @@ class Reading(ABC):
     ) -> Any:
         """Return requests with one entry per model, newest first.
 
-        With both a start and an end the oldest come first. Warns if there are more.
+        With both a start and an end the oldest come first. Warns if there are more. What was read
+        is decoded when it is looked at.
 
         Args:
             limit: How many requests; None: 100, or 1,000 with a start or an end.
-            valid: False: those that failed a validation; there are none of these yet.
+            valid: False: only rows in which a validation found an anomaly; True: only others.
             start_datetime: Those that arrived then or later; a time, or a text as
                 "2026-11-23T08:00:00+01:00". Without a zone it is UTC.
             end_datetime: Those that arrived before.
@@ -93,34 +95,31 @@ class Reading(ABC):
         if limit is None:
             is_span = start is not None or end is not None
             limit = limits.LOGS_IN_SPAN_DEFAULT if is_span else limits.LOGS_DEFAULT
-        found, more = (
-            ([], False)
-            if valid is False
-            else records.fetch(
-                self._session,
-                self._route("logs"),
-                limit,
-                start_datetime=start,
-                end_datetime=end,
-                order="oldest" if oldest_first else None,
-                model=model,
-                status=status,
-                request_id=request_id,
-                where=where,
-                disagree="*" if disagree is True else disagree or None,
-            )
+        found, more = records.fetch(
+            self._session,
+            self._route("logs"),
+            limit,
+            valid=valid,
+            start_datetime=start,
+            end_datetime=end,
+            order="oldest" if oldest_first else None,
+            model=model,
+            status=status,
+            request_id=request_id,
+            where=where,
+            disagree="*" if disagree is True else disagree or None,
         )
         if more:
             warnings.warn(_MORE, UserWarning, stacklevel=2)
         entries = LogEntries.of(
-            found, more=more, model=model, status=status, dataset=chosen, oldest_first=oldest_first
+            *found, more=more, model=model, status=status, dataset=chosen, oldest_first=oldest_first
         )
         return entries.to_arrow() if arrow else entries
 
     def logs_shadow_deploy(self, limit: int = limits.LOGS_DEFAULT) -> ShadowLogEntries:
         """Return the newest requests that had challengers, one entry per request."""
         found, more = records.fetch(self._session, self._route("logs"), limit)
-        return ShadowLogEntries.of(found, more=more)
+        return ShadowLogEntries.of(chain.from_iterable(found), more=more)
 
     def export_logs(
         self,
@@ -177,6 +176,7 @@ class Reading(ABC):
             self._session,
             self._route("logs"),
             limit,
+            valid=valid,
             start_datetime=start,
             end_datetime=end,
             order="oldest" if oldest_first else None,
@@ -187,7 +187,7 @@ class Reading(ABC):
             disagree="*" if disagree is True else disagree or None,
         )
         return log_files.export(
-            iter(()) if valid is False else pages,
+            pages,
             prefix=Path(directory or "logs") / (file_prefix or self.name()),
             format=format or ("arrow" if arrow else "json"),
             bytes_max=log_files.parse_size(data_size_limit),

@@ -1,14 +1,20 @@
-"""The inference log as it travels: one Arrow row per request, with all of its models."""
+"""The inference log as it travels: one Arrow row per request, with all of its models.
+
+A page of it is kept as it came. Its requests are decoded when one of them is looked at: a million
+of them are asked for and counted in a fraction of the time that decoding takes.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http.client import HTTPMessage
-from typing import Any
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
@@ -16,6 +22,9 @@ from gnomon.core import limits
 from gnomon.core.errors import ServerError
 from gnomon.core.tensors import STRING, Array
 from gnomon.sdk.session import Session
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +62,11 @@ class LoggedRequest:
 
     Attributes:
         time: When it arrived; aware.
-        rows: Input rows.
+        rows: Input rows, of those that are here.
         inputs: Its columns, of the types that the models declare; the first axis is the row.
+        anomalies: What each validation found, by name: a bool for each row.
+        numbers: Which of the request's rows are here; None: all.
+        rows_sent: How many it has; None: they are all here.
     """
 
     request_id: str
@@ -64,44 +76,137 @@ class LoggedRequest:
     rows: int
     inputs: Mapping[str, Array]
     models: tuple[LoggedModel, ...]
+    anomalies: Mapping[str, Array] = field(default_factory=dict)
+    numbers: Sequence[int] | None = None
+    rows_sent: int | None = None
+
+    def anomaly_counts(self) -> Array:
+        """Return for each row how many validations found an anomaly."""
+        counts = np.zeros(self.rows, np.int64)
+        for found in self.anomalies.values():
+            counts += found
+        return counts
+
+    def chosen(self, valid: bool) -> LoggedRequest:
+        """Return the request with those of its rows that are valid, or that are not."""
+        which = np.flatnonzero((self.anomaly_counts() == 0) == valid)
+        if len(which) == self.rows:
+            return self
+
+        def part(array: Array) -> Array:
+            return array[which] if array.ndim and len(array) == self.rows else array
+
+        return replace(
+            self,
+            rows=len(which),
+            inputs={name: part(array) for name, array in self.inputs.items()},
+            models=tuple(
+                replace(model, outputs=tuple(map(part, model.outputs))) for model in self.models
+            ),
+            anomalies={name: part(array) for name, array in self.anomalies.items()},
+            numbers=which.tolist(),
+            rows_sent=self.rows,
+        )
+
+
+_COLUMNS = [
+    "request_id", "time", "pipeline", "pipeline_version", "rows", "inputs", "anomalies", "models"
+]  # fmt: skip
+
+
+class Page(Sequence[LoggedRequest]):
+    """Some requests of a log, decoded when the first of them is looked at.
+
+    Args:
+        rows: As they came.
+        valid: Of each request only the rows that are valid, or that are not; None: all.
+    """
+
+    def __init__(self, rows: pa.Table, valid: bool | None = None) -> None:
+        self._rows: pa.Table | None = rows
+        self._valid = valid
+        self._decoded: Sequence[LoggedRequest] = ()
+        self._count: int = rows.num_rows
+
+    @classmethod
+    def of(cls, requests: Iterable[LoggedRequest]) -> Page:
+        """Make a page of requests that are decoded."""
+        page = cls.__new__(cls)
+        page._rows, page._valid, page._decoded = None, None, tuple(requests)
+        page._count = len(page._decoded)
+        return page
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, key: int) -> LoggedRequest: ...
+    @overload
+    def __getitem__(self, key: slice) -> Sequence[LoggedRequest]: ...
+    def __getitem__(self, key: int | slice) -> LoggedRequest | Sequence[LoggedRequest]:
+        if self._rows is not None:
+            with _readable():
+                decoded = [_request(row) for row in self._rows.to_pylist()]
+            if self._valid is not None:
+                decoded = [each.chosen(self._valid) for each in decoded]
+            self._rows, self._decoded = None, decoded
+        return self._decoded[key]
+
+    def models(self) -> list[list[tuple[str, str]]]:
+        """Return label and status of each request's models, without decoding anything."""
+        if self._rows is None:
+            return [[(each.label, each.status) for each in of.models] for of in self._decoded]
+        with _readable():
+            models = self._rows.column("models").combine_chunks()
+            labels, statuses = (
+                models.values.field(name).to_pylist() for name in ("label", "status")
+            )
+            told = list(zip(labels, statuses, strict=True))
+            return [told[start:end] for start, end in pairwise(models.offsets.to_pylist())]
 
 
 def pages(
-    session: Session, route: str, limit: int | None, **conditions: Any
-) -> Iterator[tuple[list[LoggedRequest], bool]]:
+    session: Session,
+    route: str,
+    limit: int | None,
+    *,
+    valid: bool | None = None,
+    **conditions: Any,
+) -> Iterator[tuple[Page, bool]]:
     """Read a pipeline's log page by page: the requests, and whether there are further ones.
 
     Warns if something of the log is missing.
 
     Args:
         limit: How many requests at most; None: all.
+        valid: Those with a row that is valid, or that is not, and of them only such rows.
         conditions: Which, as the route takes them; None: not a condition.
     """
     query = {name: value for name, value in conditions.items() if value is not None}
+    if valid is not None:
+        query["valid"] = "true" if valid else "false"
     left = limit
     while True:
         most = limits.LOG_READ_REQUESTS_MAX
         query["limit"] = most if left is None else min(left, most)
         reply = session.transport.call("GET", route, query=query)
         _warn_of_what_is_missing(reply.headers)
-        requests = decode(reply.body)
+        page = decode(reply.body, valid)
         more = reply.headers.get("X-Gnomon-More") == "true"
-        yield requests, more
-        left = None if left is None else left - len(requests)
+        yield page, more
+        left = None if left is None else left - len(page)
         cursor = reply.headers.get("X-Gnomon-Cursor")
         if not more or cursor is None or (left is not None and left <= 0):
             return
         query["cursor"] = cursor
 
 
-def fetch(
-    session: Session, route: str, limit: int, **conditions: Any
-) -> tuple[list[LoggedRequest], bool]:
+def fetch(session: Session, route: str, limit: int, **conditions: Any) -> tuple[list[Page], bool]:
     """Read requests of a pipeline's log, and whether there are further ones; see `pages`."""
-    found: list[LoggedRequest] = []
+    found: list[Page] = []
     more = False
-    for requests, more in pages(session, route, limit, **conditions):  # noqa: B007
-        found += requests
+    for page, more in pages(session, route, limit, **conditions):  # noqa: B007
+        found.append(page)
     return found, more
 
 
@@ -113,18 +218,31 @@ def _warn_of_what_is_missing(headers: HTTPMessage) -> None:
         warnings.warn(each, UserWarning, stacklevel=6)
 
 
-def decode(stream: bytes) -> list[LoggedRequest]:
+def decode(stream: bytes, valid: bool | None = None) -> Page:
     """Read an Arrow IPC stream of log rows.
+
+    Args:
+        valid: As of `Page`.
 
     Raises:
         ServerError: It is not one.
     """
     import pyarrow as pa
 
+    with _readable():
+        rows = pa.ipc.open_stream(stream).read_all()
+        rows.validate(full=True)
+        return Page(rows.select(_COLUMNS), valid)
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Have what is raised when something is no log called so."""
+    import pyarrow as pa
+
     try:
-        rows = pa.ipc.open_stream(stream).read_all().to_pylist()
-        return [_request(row) for row in rows]
-    except (pa.ArrowException, KeyError, ValueError, TypeError) as error:
+        yield
+    except (pa.ArrowException, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ServerError(
             "The server's answer is not a log that this version of gnomon can read."
         ) from error
@@ -139,6 +257,7 @@ def _request(row: Mapping[str, Any]) -> LoggedRequest:
         rows=row["rows"],
         inputs={tensor["name"]: _array(tensor) for tensor in row["inputs"]},
         models=tuple(_model(model) for model in row["models"]),
+        anomalies={tensor["name"]: _array(tensor) for tensor in row["anomalies"] or ()},
     )
 
 

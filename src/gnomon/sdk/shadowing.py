@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Self
 
 from gnomon.core.errors import Invalid
-from gnomon.core.pipeline import Mode
+from gnomon.core.steps import Mode
 from gnomon.sdk import asking, html
 from gnomon.sdk.bars import share_text
 from gnomon.sdk.model import Model

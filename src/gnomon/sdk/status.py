@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gnomon.core.log_settings import USUAL_LOG, LogSettings
 from gnomon.core.stats import OUTCOMES
 from gnomon.sdk import bars, deployment, html
 from gnomon.sdk.html import Html, cell
@@ -23,7 +24,8 @@ class Status(dict[str, Any]):
         if not models:
             return head + notes
         slowest_ms = max((m["p99_ms"] or 0.0 for m in models), default=0.0)
-        rows = [_row(model, slowest_ms) for model in models]
+        several = len({model["step"] for model in models}) > 1
+        rows = [_row(model, slowest_ms, several=several) for model in models]
         return head + notes + html.table(_HEADINGS, rows, empty="models", wrap=False)
 
 
@@ -38,10 +40,12 @@ def status(
 
     Returns:
         `status` is "Running", "Starting", "Stopping" or "Error"; `details` says what is wrong.
-        `engines` has the models, with label, role, state, reason, restarts, pid, sample and on;
-        what the fronts counted since they started, where `sampled` is the sum of ok, error,
-        timeout, dropped, schema, skipped, lost and pending; p50_ms, p99_ms, breaker and connected.
-        These are None while no front answers. `engine_lbs` has the fronts.
+        `engines` has the models of all steps, with step (an index), label, role, state, reason,
+        restarts, pid, hosts (the last five of each), sample and on; what the fronts counted since
+        the server started, where `sampled` is the sum of ok, error, timeout, dropped, schema,
+        skipped, lost and pending; p50_ms, p99_ms, breaker and connected. These are None while no
+        front answers. Its `log` says how requests are logged: level, when_full, redact.
+        `engine_lbs` has the fronts.
     """
     if view is None or (view["desired"] == "stopped" and view["state"] == "stopped"):
         return Status(
@@ -78,6 +82,7 @@ def status(
             ]
         },
         "shadow": dict(view["shadow"]),
+        "log": dict(view["log"]),
     }
     return Status(
         status=shown,
@@ -110,8 +115,20 @@ def _front_problems(fronts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     silent = [front["front"] for front in fronts if not front["answers"]]
     for name in silent:
         yield f"{name} does not answer: what it counted is missing here."
+    for front in fronts:
+        if trouble := log_trouble(front):
+            yield f"{front['front']}: {trouble}."
     if silent and len(silent) == len(fronts):
         yield "No front answers, so nobody is answered; a front that ended is started again."
+
+
+def log_trouble(front: Mapping[str, Any]) -> str:
+    """Say what a front's log cannot do, or could not; empty if all is well."""
+    reason, dropped = front["log_trouble"], front["log"].get("dropped", 0)
+    said = [f"its log cannot be written now ({reason})"] if reason else []
+    if dropped:
+        said.append(f"its log has dropped {dropped:,} entries")
+    return "; ".join(said)
 
 
 def _told(status: Mapping[str, Any]) -> str:
@@ -122,12 +139,15 @@ def _told(status: Mapping[str, Any]) -> str:
         if shadow["mode"] == "joined":
             text = f"joined: answers wait up to {shadow['shadow_wait_ms']} ms for challengers"
         not_yet = "" if shadow["in_force"] else " (not in force yet)"
-        return f" &nbsp; {cell(engine['name'])} &nbsp; {cell(text)}{not_yet}"
+        log = LogSettings.from_json(engine["log"])
+        logged = "" if log == USUAL_LOG else f" &nbsp; log: {cell(log.text())}"
+        return f" &nbsp; {cell(engine['name'])} &nbsp; {cell(text)}{not_yet}{logged}"
     return ""
 
 
-def _row(model: Mapping[str, Any], slowest_ms: float) -> tuple[object, ...]:
-    name = Html(f"<strong>{cell(model['label'])}</strong><br>{cell(model['role'])}")
+def _row(model: Mapping[str, Any], slowest_ms: float, *, several: bool) -> tuple[object, ...]:
+    step = f", step {model['step']}" if several else ""
+    name = Html(f"<strong>{cell(model['label'])}</strong><br>{cell(model['role'])}{step}")
     state = str(model["status"])
     if model["reason"]:
         state = Html(f'<span title="{cell(model["reason"])}">{cell(state)}</span>')

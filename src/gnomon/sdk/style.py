@@ -31,7 +31,7 @@ h3 { margin: 0; font-size: 1.05rem; }
 small { color: var(--soft); font-weight: 400; font-size: .82em; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 12px;
   padding: 1.1rem 1.3rem; margin-bottom: 1rem; }
-svg { display: block; width: 100%; max-width: 48rem; margin: 0 auto; }
+svg { display: block; width: 100%; height: auto; max-width: 48rem; margin: 0 auto; }
 svg rect { fill: var(--card); stroke: var(--line); stroke-width: 1.5; }
 svg text { fill: var(--ink); font-size: 15px; font-weight: 600; text-anchor: middle; }
 svg .role { fill: var(--soft); font-size: 11.5px; font-weight: 400; }

@@ -16,12 +16,14 @@ from gnomon.core.stats import OUTCOMES
 from gnomon.sdk import deployment
 from gnomon.sdk.bars import ms_text, share_text
 from gnomon.sdk.printing import print_json, printable, table_lines
+from gnomon.sdk.status import log_trouble
 from gnomon.sdk.transport import Transport, path
 
 _HOME, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[H", "\x1b[K", "\x1b[J"
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l"  # a screen of its own, no cursor
 _HEADINGS = ("  model", "host", "breaker", "sees", "req/s", "p50", "p99", "sampled", "ended")
 _NUMBERS = range(3, 8)  # columns
+_SHOWN = ("step", "label", "role", "state", "sample", "on")  # of a model's view
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,7 @@ def _deployment(before: Look, now: Look, view: Mapping[str, Any]) -> dict[str, A
     models = []
     for model in view["models"]:
         key = (view["id"], model["label"])
-        shown = {name: model[name] for name in ("label", "role", "state", "sample", "on")}
+        shown = {name: model[name] for name in _SHOWN}
         rate = None
         if key in earlier and key in later and later[key] >= earlier[key]:  # no front restarted
             rate = (later[key] - earlier[key]) / max(now.at_s - before.at_s, 1e-6)
@@ -99,10 +101,15 @@ def _deployment(before: Look, now: Look, view: Mapping[str, Any]) -> dict[str, A
     }
 
 
+def _of_log(front: Mapping[str, Any]) -> str:
+    trouble = log_trouble(front)
+    return f" ({printable(trouble)})" if trouble else ""
+
+
 def lines(shown: Mapping[str, Any]) -> list[str]:
     """Return a document as lines of text."""
     fronts = ", ".join(
-        f"{front['front']} {front['requests']:,} requests"
+        f"{front['front']} {front['requests']:,} requests{_of_log(front)}"
         if front["answers"]
         else f"{front['front']} does not answer"
         for front in shown["fronts"]
@@ -116,15 +123,18 @@ def lines(shown: Mapping[str, Any]) -> list[str]:
         how = waits if shadow["mode"] == "joined" else "async"
         not_yet = "" if shadow["in_force"] else ", not in force yet"
         found += ["", f"pipeline {printable(view['pipeline'])}: {view['state']} ({how}{not_yet})"]
-        found += table_lines(_HEADINGS, map(_row, view["models"]), right=_NUMBERS)
+        several = len({model["step"] for model in view["models"]}) > 1
+        rows = [_row(model, several=several) for model in view["models"]]
+        found += table_lines(_HEADINGS, rows, right=_NUMBERS)
     return found
 
 
-def _row(model: Mapping[str, Any]) -> tuple[object, ...]:
+def _row(model: Mapping[str, Any], *, several: bool) -> tuple[object, ...]:
     champion = model["role"] == "champion"
     rate = model["requests_per_s"]
+    step = f"{model['step']} " if several else ""
     return (
-        f"  {model['label']}" if champion else f"  > {model['label']}",
+        f"  {step}{model['label']}" if champion else f"  {step}> {model['label']}",
         model["state"],
         (model.get("breaker") or "-").replace("_", " "),
         "all" if champion else share_text(model["sample"], on=model["on"]),

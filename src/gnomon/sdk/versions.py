@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from gnomon.core import limits
+from gnomon.core.log_settings import USUAL_LOG
 from gnomon.core.pipeline import Definition
 from gnomon.sdk import html
-from gnomon.sdk.building import steps_text
 from gnomon.sdk.diffs import Diff, definition_lines
+from gnomon.sdk.picture import picture_beside_text
 from gnomon.sdk.session import Session
+from gnomon.sdk.step_texts import steps_html, steps_text
 from gnomon.sdk.transport import path
 
 if TYPE_CHECKING:
@@ -170,16 +172,22 @@ class PipelineVersion:
             "steps": steps_text(self._built().steps),
         }
 
+    def _html_row(self) -> dict[str, object]:
+        return {**self._row(), "steps": steps_html(self._built().steps)}
+
     def _repr_html_(self) -> str:
         restored = {} if self.restores() is None else {"restores": self.restores()}
-        return html.facts({**self._row(), **restored}.items())
+        log = self._built().log
+        logged = {} if log == USUAL_LOG else {"log": log.text()}
+        rows = {**self._html_row(), **restored, **logged}
+        return html.facts(rows.items()) + picture_beside_text(self._built().steps)
 
 
 class PipelineVersionList(list[PipelineVersion]):
     """Pipeline versions, newest first, that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
-        rows = [version._row() for version in self]
+        rows = [version._html_row() for version in self]
         headings = tuple(rows[0]) if rows else ()
         lines = (tuple(row.values()) for row in rows)
         return html.table(headings, lines, empty="pipeline versions")

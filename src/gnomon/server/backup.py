@@ -15,6 +15,7 @@ from pathlib import Path
 
 from gnomon.core import limits
 from gnomon.core.errors import Conflict, Invalid, NotFound, ServerError
+from gnomon.log.blobs import DIRECTORY as LARGE_TENSORS
 from gnomon.private_files import write_private
 from gnomon.settings import Home
 
@@ -40,7 +41,8 @@ def backup(home: Home, directory: Path) -> None:
         raise Conflict(f"{directory} is there already: choose a new one for the backup.") from None
     copied = Home(directory)
     # The order counts. First what names something, then what is named by it, which stays: models
-    # behind metadata, and rows that moved from a write-ahead to a table behind the write-ahead.
+    # behind metadata, rows that moved from a write-ahead to a table behind the write-ahead, and
+    # large tensors behind the tables.
     _copy_database(home.database, copied.database)
     _copy_tree(home.artifacts, copied.artifacts)
     copied.inference_log.mkdir(mode=0o700)
@@ -50,6 +52,8 @@ def backup(home: Home, directory: Path) -> None:
         target = copied.inference_log / table.relative_to(home.inference_log)
         _copy_tree(table / "_delta_log", target / "_delta_log")
         _copy_tree(table, target)
+    for tensors in sorted(home.inference_log.glob(f"[0-9]*/[0-9]*/{LARGE_TENSORS}")):
+        _copy_tree(tensors, copied.inference_log / tensors.relative_to(home.inference_log))
     for path in (home.token_file, home.ports_file):
         with contextlib.suppress(FileNotFoundError):
             write_private(copied.root / path.name, path.read_bytes())

@@ -52,6 +52,7 @@ class _Child:
     control_url: str
     front_url: str
     open_inference: bool
+    allow_python_models: bool
     index: int
     fronts: int
 
@@ -86,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--control-url", required=True)
     parser.add_argument("--front-url", required=True)
     parser.add_argument("--open-inference", action="store_true")
+    parser.add_argument("--allow-python-models", action="store_true")
     parser.add_argument("--index", type=int, default=0)
     parser.add_argument("--fronts", type=int, default=1)
     parsed = parser.parse_args(arguments)
@@ -100,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         control_url=parsed.control_url,
         front_url=parsed.front_url,
         open_inference=parsed.open_inference,
+        allow_python_models=parsed.allow_python_models,
         index=parsed.index,
         fronts=parsed.fronts,
     )
@@ -147,6 +150,7 @@ def _front(child: _Child) -> None:
                 allowed_hosts=child.allowed_hosts(),
                 version=version("gnomon"),
                 replace_host=SupervisorClient(child.home.supervisor_socket).replace_host,
+                counts_file=child.home.counts_file(child.index),
                 on_ready=child.tell_ready,
                 share=share,
             )
@@ -185,6 +189,7 @@ def _plane(child: _Child) -> ControlPlane:
         token_hash=token_hash(home.token_file.read_text().strip()),
         front_url=child.front_url,
         open_inference=child.open_inference,
+        allow_python_models=child.allow_python_models,
     )
 
 

@@ -10,7 +10,8 @@ import shutil
 import socket
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -31,8 +32,11 @@ from gnomon.settings import Home, child_environment
 from gnomon.supervisor.children import Child
 from gnomon.supervisor.supervisor import Supervisor
 
+log = logging.getLogger(__name__)
+
 LOOPBACK = "127.0.0.1"
 CONTROL_PORT, FRONT_PORT = 8080, 8081
+ALLOW_PYTHON_MODELS = "--allow-python-models"
 _LINES_SHOWN = 12
 
 # All that a process which runs models inherits. The threads must be bounded before numpy and
@@ -56,6 +60,7 @@ class ServeOptions:
         front_port: Of the fronts; None: the remembered one, 8081, or a free one.
         fronts: How many processes answer inference; None: $GNOMON_FRONTS, or 1.
         open_inference: Inference needs no token.
+        allow_python_models: Run Python models too; or $GNOMON_ALLOW_PYTHON_MODELS is 1.
         probe_timeout_s: How long an uploaded model may take to load and run once.
     """
 
@@ -64,6 +69,7 @@ class ServeOptions:
     front_port: int | None = None
     fronts: int | None = None
     open_inference: bool = False
+    allow_python_models: bool = False
     probe_timeout_s: float = limits.PROBE_TIMEOUT_S
 
 
@@ -71,12 +77,16 @@ def serve(home: Home, options: ServeOptions) -> int:
     """Run a server until SIGTERM or SIGINT; return the exit code.
 
     Raises:
-        Invalid: The address is not loopback, or the number of fronts is not possible.
+        Invalid: The address is not loopback, or a number or a setting is not possible.
         Conflict: Another server runs in this home, or a port that was asked for is taken.
         ServerError: The metadata is damaged.
     """
     fronts = _checked(options)
+    if settings.allow_python_models():
+        options = replace(options, allow_python_models=True)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT)
+    if options.allow_python_models:
+        log.warning("server.python_models: whoever may upload a model may run code here")
     os.umask(0o077)
     home.root.mkdir(mode=0o700, parents=True, exist_ok=True)
     home.root.chmod(0o700)  # it may have been made by somebody with other habits
@@ -144,10 +154,12 @@ def _url(bound: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def nursery_command(orders: int, lifeline: int) -> tuple[Sequence[str], dict[str, str]]:
+def nursery_command(
+    orders: int, lifeline: int, *, allow_python_models: bool = False
+) -> tuple[Sequence[str], dict[str, str]]:
     """Return the nursery's command and environment; -I: nothing of this one's gets in."""
     command = [sys.executable, "-I", "-m", "gnomon.host.nursery", str(orders), str(lifeline)]
-    return command, NURSERY_ENVIRONMENT
+    return command + [ALLOW_PYTHON_MODELS] * allow_python_models, NURSERY_ENVIRONMENT
 
 
 class _Server:
@@ -166,18 +178,21 @@ class _Server:
         self._supervisor = Supervisor(
             run_directory=home.run,
             log_directory=home.logs,
-            nursery_command=nursery_command,
+            nursery_command=partial(
+                nursery_command, allow_python_models=options.allow_python_models
+            ),
             probe_timeout_s=options.probe_timeout_s,
         )
         self._urls = {"control_url": _url(control), "front_url": _url(front)}
         self._ports = (control, front)
         count = ("--fronts", str(fronts))
+        python = [ALLOW_PYTHON_MODELS] * options.allow_python_models
         self._children = [
             *(
                 self._child("front", name, front, *count, "--index", str(index))
                 for index, name in enumerate(front_names(fronts))
             ),
-            self._child("control", "control", control, *count),
+            self._child("control", "control", control, *count, *python),
             self._child("flusher", "flusher", None, *count),
         ]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Row, Select, exists, func, or_, select, update
 
-from gnomon.core.model import Configuration, ModelVersion, Signature
+from gnomon.core.model import Configuration, ModelVersion, Runtime, Signature
 from gnomon.core.names import name_key
 from gnomon.stores.database import Transaction, insert_row
 from gnomon.stores.records import Model, Period
@@ -55,6 +55,7 @@ def add_version(
     size_bytes: int,
     file_name: str,
     signature: Signature,
+    runtime: Runtime,
     user_id: int,
     now: datetime,
 ) -> ModelVersion:
@@ -74,6 +75,7 @@ def add_version(
         size_bytes=size_bytes,
         file_name=file_name,
         signature=signature.to_json(),
+        runtime=runtime,
         tensor_fields=None,
         created_by=user_id,
         created_at=now,
@@ -238,6 +240,7 @@ def _version(row: Row[Any], tags: tuple[str, ...]) -> ModelVersion:
         size_bytes=row.size_bytes,
         file_name=row.file_name,
         signature=Signature.from_json(row.signature),
+        runtime=row.runtime,
         tensor_fields=None if row.tensor_fields is None else tuple(row.tensor_fields),
         configuration=Configuration.from_json(row.configuration or {}),
         created_at=row.created_at,

@@ -28,7 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-HEAD = "0004"  # the last migration; a test compares it with the files
+HEAD = "0005"  # the last migration; a test compares it with the files
 
 # SQLite numbers rows by itself only in a column that is INTEGER to the letter.
 Id = BigInteger().with_variant(Integer(), "sqlite")
@@ -138,6 +138,7 @@ model_versions = _table(
     Column("size_bytes", BigInteger, nullable=False),
     Column("file_name", String(255), nullable=False),
     Column("signature", JSON, nullable=False),
+    Column("runtime", String(16), nullable=False, server_default="onnx"),
     Column("tensor_fields", JSON(none_as_null=True)),
     Column("configuration", JSON(none_as_null=True)),
     *_made(),

@@ -9,6 +9,7 @@ from gnomon import unix_sockets
 from gnomon.core import limits
 from gnomon.core.deployment import HostSpec, HostStatus, ProbeReport, ProcessStatus
 from gnomon.core.errors import from_code
+from gnomon.core.model import Signature
 
 
 class SupervisorClient:
@@ -36,9 +37,18 @@ class SupervisorClient:
         """Return every host that is wanted."""
         return [HostStatus.from_json(status) for status in self._call({"op": "hosts"})]
 
-    def probe(self, path: Path, sha256: str) -> ProbeReport:
-        """Load a model file in a throw-away host; takes up to `PROBE_TIMEOUT_S`."""
-        order = {"op": "probe", "path": str(path), "sha256": sha256}
+    def probe(self, path: Path, sha256: str, declared: Signature | None = None) -> ProbeReport:
+        """Load a model file in a throw-away host; takes up to `PROBE_TIMEOUT_S`.
+
+        Args:
+            declared: What a Python model is said to take and give; None: it is an ONNX file.
+        """
+        order = {
+            "op": "probe",
+            "path": str(path),
+            "sha256": sha256,
+            "declared": None if declared is None else declared.to_json(),
+        }
         timeout_s = limits.PROBE_TIMEOUT_S + limits.SUPERVISOR_CALL_TIMEOUT_S
         return ProbeReport.from_json(self._call(order, timeout_s=timeout_s))
 

@@ -20,17 +20,20 @@ from gnomon import unix_sockets
 from gnomon.core import limits
 from gnomon.core.deployment import HostSpec, HostState, HostStatus, ProbeReport
 from gnomon.core.errors import LimitReached
+from gnomon.core.model import Signature
 from gnomon.core.resources import USUAL
 from gnomon.host.process import HostOrder, memory_limit
 from gnomon.host.watchdog import EXIT_DEADLINE
 from gnomon.supervisor.backoff import Backoff, describe_exit
-from gnomon.supervisor.nursery import NurseryGone, NurseryLine
+from gnomon.supervisor.nursery import NurseryGone, NurseryLine, NurseryRefused
 from gnomon.supervisor.pipes import LinePipe
 
 log = logging.getLogger(__name__)
 
 _NURSERY_RETRY_S = 0.2
 _LOAD_CRASHES_MAX = 3
+_LINE_BYTES_MAX = 2_000
+_ENDED_AT_DEADLINE = (EXIT_DEADLINE, -signal.SIGALRM)  # the second by the kernel
 
 
 @dataclass(slots=True)
@@ -80,6 +83,8 @@ class Hosts:
         self._empty_directory = run_directory / "empty"
         self._empty_directory.mkdir(mode=unix_sockets.DIRECTORY_MODE, exist_ok=True)
         self._log_path = log_path
+        if log_path.exists() and log_path.stat().st_size > limits.PROCESS_LOG_BYTES_MAX:
+            log_path.replace(log_path.with_suffix(".log.1"))
         self._nursery = nursery
         self._probe_timeout_s = probe_timeout_s
         self._hosts: dict[str, _Host] = {}
@@ -159,15 +164,18 @@ class Hosts:
         elif len(self._unclaimed) < limits.HOSTS_MAX:
             self._unclaimed[pid] = wait_status
 
-    async def probe(self, path: str, sha256: str) -> ProbeReport:
+    async def probe(self, path: str, sha256: str, declared: Signature | None = None) -> ProbeReport:
         """Load a model file in a throw-away host.
+
+        Args:
+            declared: What a Python model is said to take and give; None: it is an ONNX file.
 
         Returns:
             What it found; a host that crashed or did not end counts as a refusal.
         """
         loop = asyncio.get_running_loop()
         exited: asyncio.Future[int] = loop.create_future()
-        reports: list[dict[str, Any]] = []
+        reports: list[ProbeReport] = []
         order = HostOrder(
             name="gnomon-probe",
             mode="probe",
@@ -178,16 +186,20 @@ class Hosts:
             cpu_s=math.ceil(self._probe_timeout_s),
             nice=limits.CHALLENGER_NICE,
             empty_directory=str(self._empty_directory),
+            declared=declared,
         )
         first: asyncio.Future[None] = loop.create_future()
 
         def told(facts: dict[str, Any]) -> None:
-            reports.append(facts)
+            reports[:] = [ProbeReport.from_json(facts["report"])]
             if not first.done():
                 first.set_result(None)
 
-        with socket.socket(socket.AF_UNIX) as nothing:
-            pid = await self._fork(order, nothing.fileno(), told)
+        try:
+            with socket.socket(socket.AF_UNIX) as nothing:
+                pid = await self._fork(order, nothing.fileno(), told)
+        except NurseryRefused as refusal:
+            return ProbeReport(reason="python_not_allowed", message=str(refusal))
         self._watch(pid, exited.set_result)
         either: set[asyncio.Future[Any]] = {first, exited}
         await asyncio.wait(
@@ -200,7 +212,7 @@ class Hosts:
             _kill(pid, signal.SIGKILL)
         wait_status = await exited
         if reports:
-            return ProbeReport.from_json(reports[-1]["report"])
+            return reports[0]
         if timed_out:
             return self._load_timeout()
         code = os.waitstatus_to_exitcode(wait_status)
@@ -234,6 +246,7 @@ class Hosts:
             cpu_s=None,
             nice=limits.CHALLENGER_NICE if spec.role == "challenger" else 0,
             empty_directory=str(self._empty_directory),
+            declared=spec.declared,
         )
         try:
             pid = await self._fork(
@@ -242,6 +255,10 @@ class Hosts:
         except (NurseryGone, OSError) as error:
             log.warning("host.not_forked name=%s error=%r", spec.name, error)
             self._later(host, _NURSERY_RETRY_S)
+            return
+        except NurseryRefused as refusal:
+            host.state, host.reason = "failed", str(refusal)
+            log.warning("host.refused name=%s reason=%s", spec.name, refusal)
             return
         log.info("host.started name=%s pid=%d", spec.name, pid)
         if self._hosts.get(spec.name) is not host:  # stopped while it was forked
@@ -274,8 +291,8 @@ class Hosts:
             os.close(status_write)
             os.close(error_write)
         self._pipes[pid] = (
-            LinePipe(status_read, lambda line: told(json.loads(line))),
-            LinePipe(error_read, lambda line: self._printed(order.name, line)),
+            LinePipe(status_read, lambda lines: _told(order.name, lines, told)),
+            LinePipe(error_read, lambda lines: self._printed(order.name, lines), cut=True),
         )
         return pid
 
@@ -287,7 +304,8 @@ class Hosts:
     def _told(self, host: _Host, facts: dict[str, Any]) -> None:
         if self._hosts.get(host.spec.name) is not host:
             return
-        host.state, host.reason = facts["state"], facts.get("reason")
+        host.state = "ready" if facts["state"] == "ready" else "failed"
+        host.reason = None if host.state == "ready" else str(facts["reason"])
         host.was_ready = host.was_ready or host.state == "ready"
         log.info("host.%s name=%s reason=%s", host.state, host.spec.name, host.reason)
 
@@ -304,7 +322,7 @@ class Hosts:
         code = os.waitstatus_to_exitcode(wait_status)
         host.reason = (
             "Its process was ended because a run did not stop at its deadline."
-            if code == EXIT_DEADLINE
+            if code in _ENDED_AT_DEADLINE
             else f"Its process {describe_exit(wait_status)}."
         )
         log.warning("host.died name=%s reason=%s", host.spec.name, host.reason)
@@ -326,14 +344,24 @@ class Hosts:
     def _socket_path(self, name: str) -> Path:
         return self._run_directory / f"{name}.sock"
 
-    def _printed(self, name: str, line: bytes) -> None:
+    def _printed(self, name: str, lines: list[bytearray]) -> None:
         with contextlib.suppress(OSError):
             if (
                 not self._log_path.exists()
                 or self._log_path.stat().st_size < limits.PROCESS_LOG_BYTES_MAX
             ):
+                prefix = name.encode() + b": "
                 with self._log_path.open("ab") as file:
-                    file.write(name.encode() + b": " + line[:2_000] + b"\n")
+                    file.writelines(prefix + line[:_LINE_BYTES_MAX] + b"\n" for line in lines)
+
+
+def _told(name: str, lines: list[bytearray], told: Callable[[dict[str, Any]], None]) -> None:
+    """Pass on what a host says of itself, up to what makes no sense: a model's code wrote that."""
+    try:
+        for line in lines:
+            told(json.loads(line))
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError, RecursionError):
+        log.warning("host.nonsense name=%s", name)
 
 
 def _kill(pid: int, number: signal.Signals) -> None:

@@ -19,6 +19,10 @@ class NurseryGone(Exception):
     """The nursery did not answer; it is being started again."""
 
 
+class NurseryRefused(Exception):
+    """The nursery does not fork such a host; trying again would not help."""
+
+
 class NurseryLine:
     """The supervisor's end of the socket to one nursery process."""
 
@@ -45,6 +49,7 @@ class NurseryLine:
 
         Raises:
             NurseryGone: No answer within `NURSERY_CALL_TIMEOUT_S`, or it died.
+            NurseryRefused: The server was not started to run such models.
             OSError: The host could not be forked.
         """
         async with self._turn:
@@ -62,6 +67,8 @@ class NurseryLine:
         if not message:
             raise NurseryGone
         answer = json.loads(message)
+        if "refused" in answer:
+            raise NurseryRefused(answer["refused"])
         if "error" in answer:
             raise OSError(answer["error"])
         if not self._network_known:

@@ -13,6 +13,7 @@ from typing import Any
 from gnomon.core import limits
 from gnomon.core.deployment import HostSpec, ProcessStatus
 from gnomon.core.errors import GnomonError, Internal, Invalid, ServerError
+from gnomon.core.model import Signature
 from gnomon.supervisor.hosts import Hosts
 from gnomon.supervisor.nursery import NurseryGone
 
@@ -67,7 +68,12 @@ class Orders:
             case "hosts":
                 return [status.to_json() for status in self._hosts.status()]
             case "probe":
-                report = await self._hosts.probe(order["path"], order["sha256"])
+                declared = order["declared"]
+                report = await self._hosts.probe(
+                    order["path"],
+                    order["sha256"],
+                    None if declared is None else Signature.from_json(declared),
+                )
                 return report.to_json()
             case "processes":
                 return [status.to_json() for status in self._processes()]

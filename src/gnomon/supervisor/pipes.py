@@ -16,12 +16,17 @@ class LinePipe:
 
     Args:
         descriptor: Owned by this object from now on.
-        take: Called with each whole line, without its end.
+        take: Called with whole lines, without their ends.
+        cut: Take a long line in pieces, and what is left without an end; otherwise it is dropped,
+            and a line of more than `HOST_STATUS_BYTES_MAX` closes the pipe.
     """
 
-    def __init__(self, descriptor: int, take: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, descriptor: int, take: Callable[[list[bytearray]], None], *, cut: bool = False
+    ) -> None:
         self._descriptor: int | None = descriptor
         self._take = take
+        self._cut = cut
         self._buffer = bytearray()
         os.set_blocking(descriptor, False)
         asyncio.get_running_loop().add_reader(descriptor, self._read)
@@ -38,13 +43,14 @@ class LinePipe:
             data = os.read(self._descriptor, _READ_BYTES)
         except BlockingIOError:
             return False
-        self._buffer += data
-        while b"\n" in self._buffer:
-            line, _, rest = bytes(self._buffer).partition(b"\n")
-            self._buffer[:] = rest
-            self._take(line)
+        *lines, self._buffer = (self._buffer + data).split(b"\n")
+        if self._cut and self._buffer and (not data or len(self._buffer) > _READ_BYTES):
+            lines.append(self._buffer)
+            self._buffer = bytearray()
         if not data or len(self._buffer) > limits.HOST_STATUS_BYTES_MAX:
             self._close()
+        if lines:
+            self._take(lines)
         return bool(data)
 
     def _close(self) -> None:

@@ -13,7 +13,7 @@ from gnomon.core.inference import Observation
 from gnomon.core.routing import ServedModel
 from gnomon.core.tensors import Array
 from gnomon.front.codecs import non_finite
-from gnomon.front.codecs.result import Answer, Result, row_outputs
+from gnomon.front.codecs.result import Answer, Result, anomalies, row_outputs
 from gnomon.front.codecs.table import Constant, Input, Inputs, columns
 
 Cells = Sequence[Any] | Constant
@@ -44,11 +44,19 @@ def _usual(result: Result, rows: int, objects: Sequence[Any], odd: Odd) -> list[
     """Return what `_chosen` does where nothing was chosen: the rows of the request as they are."""
     groups: dict[str, Iterable[Any]] = {"time": repeat(result.time_ms), "in": objects}
     groups["out"] = _outputs("out", result.champion.model, result.champion, rows, odd)
-    groups["anomaly"] = repeat({"count": 0})
+    groups["anomaly"] = _anomalies(result.champion, rows)
     for model, observation in result.by_label():
         group = f"out_{model.label}"
         groups[group] = _outputs(group, model, observation, rows, odd)
     return [dict(zip(groups, row, strict=True)) for row in zip(*groups.values(), strict=False)]
+
+
+def _anomalies(champion: Observation, rows: int) -> Iterable[dict[str, Any]]:
+    if not champion.anomalies:
+        return repeat({"count": 0})
+    found = anomalies(champion, rows)
+    values = zip(*(array.tolist() for array in found.values()), strict=True)
+    return [dict(zip(found, row, strict=True)) for row in values]
 
 
 def _outputs(

@@ -7,8 +7,8 @@ what they have in common is made once, and their numbers are turned into text to
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, pairwise, repeat
 
 import orjson
 
@@ -57,14 +57,14 @@ class TensorAnswers:
         texts = self._shadow_texts(shadows, rows)
         if outputs is None or texts is None:
             return None
-        start = b'[{"check_failures":[],"elapsed":%d%b' % (champion.elapsed_ns, self._names)
-        end = b'","challengers":%b}]' % _views(shadows)
+        head = b'"elapsed":%d%b' % (champion.elapsed_ns, self._names)
+        starts, ends = _anomalies(champion, rows, head, b'","challengers":%b' % _views(shadows))
         pipeline = self._pipeline
         return [
             b'%b%b,"outputs":[%b%b%b,"time":%d,"request_id":"%b%b'
             % (start, body, output, pipeline, shadow, time_ms, request_id.encode(), end)
-            for body, output, shadow, time_ms, request_id in zip(
-                bodies, outputs, texts, times_ms, request_ids, strict=True
+            for start, body, output, shadow, time_ms, request_id, end in zip(
+                starts, bodies, outputs, texts, times_ms, request_ids, ends, strict=False
             )
         ]
 
@@ -81,6 +81,31 @@ class TensorAnswers:
         if not parts:
             return [b"{}"] * len(rows)
         return [b"{%b}" % b",".join(texts) for texts in zip(*parts, strict=True)]
+
+
+def _anomalies(
+    champion: Observation, rows: Sequence[int], head: bytes, tail: bytes
+) -> tuple[Iterable[bytes], Iterable[bytes]]:
+    """Return how each request's answer begins and ends: with what validations found."""
+    if not champion.anomalies:
+        return repeat(b'[{"check_failures":[],%b' % head), repeat(b"%b}]" % tail)
+    names = sorted(champion.anomalies)
+    verdicts = list(zip(*(champion.anomalies[name].tolist() for name in names), strict=True))
+    known: dict[tuple[tuple[bool, ...], ...], tuple[bytes, bytes]] = {}
+    texts = []
+    for start, end in pairwise(accumulate(rows, initial=0)):
+        key = tuple(verdicts[start:end])
+        if key not in known:
+            by_name = dict(zip(names, map(list, zip(*key, strict=True)), strict=True))
+            failed = orjson.dumps([name for name, each in by_name.items() if any(each)])
+            anomaly = orjson.dumps({"count": list(map(sum, key)), **by_name})
+            known[key] = (
+                b'[{"check_failures":%b,%b' % (failed, head),
+                b'%b,"anomaly":%b}]' % (tail, anomaly),
+            )
+        texts.append(known[key])
+    starts, ends = zip(*texts, strict=True)
+    return starts, ends
 
 
 def _views(shadows: Sequence[Shadow]) -> bytes:

@@ -6,10 +6,11 @@ from typing import Any
 
 import orjson
 
+from gnomon.core.binding import takes_rows
 from gnomon.core.inference import Observation, Status
 from gnomon.core.tensors import DTYPES, Array
 from gnomon.front.codecs import non_finite
-from gnomon.front.codecs.result import Answer, Result
+from gnomon.front.codecs.result import Answer, Result, anomalies
 
 
 def answer(result: Result, original: Any) -> Answer:
@@ -24,8 +25,9 @@ def answer(result: Result, original: Any) -> Answer:
         for observation in result.challengers
         if observation is not None and observation.status is Status.OK
     }
+    checked = champion.anomalies
     answer = {
-        "check_failures": [],
+        "check_failures": [name for name in sorted(checked) if checked[name].any()],
         "elapsed": champion.elapsed_ns,
         "model_name": champion.model.name,
         "model_version": champion.model.uuid,
@@ -37,6 +39,10 @@ def answer(result: Result, original: Any) -> Answer:
         "request_id": result.request_id,
         "challengers": result.challenger_views(),
     }
+    if checked:
+        rows = len(next(iter(checked.values()))) if takes_rows(champion.model.signature) else 1
+        found = anomalies(champion, rows)
+        answer["anomaly"] = {name: array.tolist() for name, array in found.items()}
     return Answer(orjson.dumps([answer], option=orjson.OPT_SERIALIZE_NUMPY))
 
 

@@ -126,6 +126,22 @@ def check_row_outputs(champion: Observation, rows: int) -> None:
     )
 
 
+def anomalies(champion: Observation, rows: int) -> dict[str, Array]:
+    """Return what validations found in each row: "count", how many, then each by its name.
+
+    What they found in a request as a whole, they found in its only row. Without validations there
+    is nothing.
+    """
+    found = {
+        name: array if len(array) == rows else np.full(rows, array.any())
+        for name, array in sorted(champion.anomalies.items())
+    }
+    if not found:
+        return {}
+    counts: Array = np.stack(list(found.values())).sum(axis=0, dtype=np.uint32)
+    return {"count": counts, **found}
+
+
 def metadata(result: Result, read_ns: int) -> Mapping[str, tuple[Any, str]]:
     """Return value and type of each column of metadata, by its name; None where nothing is known.
 

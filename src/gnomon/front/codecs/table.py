@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+import numpy as np
+
 from gnomon.core import limits
 from gnomon.core.binding import nearest
 from gnomon.core.errors import InputMismatch
 from gnomon.core.inference import Observation, Status
 from gnomon.core.routing import Route, ServedModel
 from gnomon.core.tensors import Array
-from gnomon.front.codecs.result import Result, has_row_axis, metadata, row_outputs
+from gnomon.front.codecs.result import (
+    Result,
+    anomalies,
+    has_row_axis,
+    metadata,
+    row_outputs,
+)
 from gnomon.front.codecs.wanted import METADATA, Format, Wanted, covers_any
 
 if TYPE_CHECKING:
@@ -49,7 +57,7 @@ class Input(NamedTuple):
 
 
 class Output(NamedTuple):
-    """An output of a model.
+    """An output of a model, or what a validation says of it.
 
     Attributes:
         array: First axis is the row; None: there is nothing to show.
@@ -96,12 +104,20 @@ def _all(result: Result, rows: int, inputs: Inputs) -> Iterator[Column]:
     for name in inputs.names():
         yield Column(("in", name), Input(name))
     yield from _outputs("out", result.champion.model, result.champion, rows)
-    yield Column(("anomaly", "count"), Constant(0, "uint32"))
+    yield from _anomalies(result.champion, rows)
     if result.wanted.names_metadata:
         for name, (value, dtype) in metadata(result, inputs.read_ns).items():
             yield Column((METADATA, *name.split(".")), Constant(value, dtype))
     for model, observation in result.by_label():
         yield from _outputs(f"out_{model.label}", model, observation, rows)
+
+
+def _anomalies(champion: Observation, rows: int) -> Iterator[Column]:
+    if not champion.anomalies:
+        yield Column(("anomaly", "count"), Constant(0, "uint32"))
+    for name, array in anomalies(champion, rows).items():
+        content = Output(array, array.dtype.name, 0, nullable=name != "count")
+        yield Column(("anomaly", name), content)
 
 
 def _outputs(
@@ -124,7 +140,9 @@ def check_wanted(wanted: Wanted, route: Route, rows: int, inputs: Inputs, kind: 
         InputMismatch: The dataset names a column that there is none of, the message has the
             nearest; or leaves none. Or there are too many rows for records or for metadata.
     """
-    champion = Observation(model=route.champion, status=Status.PENDING)
+    none = np.empty(0, dtype=bool)
+    validations = {name: none for check in route.checks for name in check.expressions}
+    champion = Observation(model=route.champion, status=Status.PENDING, anomalies=validations)
     nothing = Result(route, "", 0, champion, (None,) * len(route.challengers), wanted)
     known = [".".join(each.path) for each in _all(nothing, 0, inputs)]
     for entry in wanted.dataset:
