@@ -153,6 +153,8 @@ class SocketChannel:
         if batch is not None and now > batch.replace_at:
             batch.replace_at = inf
             self._wedged(self.model.host)
+        if self._retired:
+            self._close_if_drained()
         if now < self._next_deadline:
             return
         self._next_deadline = inf
@@ -168,8 +170,6 @@ class SocketChannel:
         for given_up in [run for run in self._waiting if run.receiver is None]:
             self._waiting.remove(given_up)
             self._forget(given_up)
-        if self._retired:
-            self._close_if_drained()
 
     def retire(self, unused: Callable[[], bool]) -> None:
         """Close as soon as nothing is under way, and nothing more will be submitted.
