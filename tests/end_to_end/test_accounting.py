@@ -10,6 +10,9 @@ import json
 import os
 import signal
 from collections import Counter
+from contextlib import ExitStack
+from http.client import HTTPConnection
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -72,15 +75,26 @@ def shadowed(shared_server, champion, steady, rows, tmp_path):
 
 
 def ask(server, pipeline, rows, ids) -> None:
-    for number, request_id in enumerate(ids):
-        answer = server.post(
-            pipeline.url(),
-            {"tensor": [rows[number % len(rows)].tolist()]},
-            X_Gnomon_Request_Id=request_id,
-            X_Gnomon_Timeout_Ms="1000",  # a challenger then has five seconds
-            Connection="close",  # so that every front has its share
-        )
-        assert answer.status == 200, answer.data
+    url = urlsplit(pipeline.url())
+    with ExitStack() as closing:
+        # All of them are there before the first one asks, so that every front has its share
+        connections = [HTTPConnection(url.hostname, url.port, timeout=20) for _ in range(16)]
+        for connection in connections:
+            closing.callback(connection.close)
+            connection.connect()
+        for number, request_id in enumerate(ids):
+            connection = connections[number % len(connections)]
+            headers = {
+                "Authorization": f"Bearer {server.token}",
+                "Content-Type": "application/json",
+                "X-Gnomon-Request-Id": request_id,
+                "X-Gnomon-Timeout-Ms": "1000",  # a challenger then has five seconds
+            }
+            body = json.dumps({"tensor": [rows[number % len(rows)].tolist()]})
+            connection.request("POST", url.path, body, headers)
+            answer = connection.getresponse()
+            said = answer.read()
+            assert answer.status == 200, said
 
 
 def told(pipeline) -> dict[str, dict]:

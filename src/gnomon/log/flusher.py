@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import logging
 import sqlite3
@@ -12,6 +13,8 @@ from collections import deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
+
+import pyarrow as pa
 
 from gnomon.core import limits
 from gnomon.log.emptying import delete_moved, set_damaged_aside
@@ -63,7 +66,15 @@ def run(directory: Path, stop: threading.Event, keep: Keep = _USUAL) -> None:
             is_behind = flusher.flush()
             if time.monotonic() - tidied >= limits.LOG_UPKEEP_INTERVAL_S:
                 flusher.tidy()
+                _return_memory()
                 tidied = time.monotonic()
+
+
+def _return_memory() -> None:
+    """Give back to the system what was freed, which allocators keep in pieces and let grow."""
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):  # another libc than glibc has none
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _taken(path: Path) -> IO[str] | None:
