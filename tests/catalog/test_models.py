@@ -34,6 +34,8 @@ def test_a_version_is_found_by_its_uuid_or_its_number(client, upload):
     for wanted in (first.version(), 1, "1"):
         assert client.get_model("lstm", wanted).version() == first.version()
         assert client.model_by_name("Lstm", wanted).version() == first.version()
+    old = client.model_version_by_name(model_class="lstm", model_name=first.version())
+    assert old.version() == first.version()
     assert client.get_model("lstm").version() == second.version()
     workspace = client.get_current_workspace()
     for where in ({"workspace_id": workspace.id()}, {"workspace_name": workspace.name()}):

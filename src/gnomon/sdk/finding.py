@@ -75,6 +75,18 @@ class Finding(ABC):
         route = path("workspaces", workspace, "models", name, "versions", version)
         return Model(self._session, self._session.transport.call("GET", route).json())
 
+    def model_version_by_name(self, model_class: str, model_name: str) -> Model:
+        """Return a version of a model; the names of the arguments are those of other platforms.
+
+        Args:
+            model_class: The model's name.
+            model_name: The version's uuid.
+
+        Raises:
+            NotFound: There is no such model or version.
+        """
+        return self.model_by_name(model_class, model_name)
+
     def list_models(
         self, workspace_id: int | Workspace | None = None, workspace_name: str | None = None
     ) -> ModelList:
