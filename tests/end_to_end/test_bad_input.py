@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import urllib3
 
@@ -218,7 +219,9 @@ def test_the_server_gone_in_the_middle_is_said_with_its_address(server):
     client = server.client()
     model = client.upload_model("mlp", samples.champion_path())
     pipeline = client.build_pipeline("gone").add_model_step(model).deploy()
+    processes = server.tree()
     server.kill()
+    psutil.wait_procs(processes, timeout=10)  # each sees by itself that the supervisor is gone
 
     with pytest.raises(CommunicationError, match=r"127\.0\.0\.1"):
         pipeline.infer({"tensor": [ROW]})
