@@ -96,8 +96,12 @@ class Server:
     def tree(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def pids(self) -> dict[str, int | None]:
-        """Return the pid of each process, the hosts by their model's label."""
+    def pids(self, within_s: float = 10.0) -> dict[str, int | None]:
+        """Return the pid of each process, the hosts by their model's label.
+
+        Args:
+            within_s: Seconds in which the control plane must answer.
+        """
 
         def status() -> dict | None:
             try:
@@ -105,7 +109,7 @@ class Server:
             except urllib3.exceptions.HTTPError:
                 return None  # the control plane is just starting again
 
-        answered = until(status)
+        answered = until(status, within_s=within_s)
         pids = {process["name"]: process["pid"] for process in answered["processes"]}
         for deployment in answered["deployments"]:
             pids.update({model["label"]: model["pid"] for model in deployment["models"]})

@@ -171,12 +171,12 @@ def kill(
         before = history.count()
         until(lambda count=before: history.count() > count + 20, within_s=BACK_WITHIN_S)
         threading.Event().wait(2 * pause_s * choose.random())
-        pid = server.pids()[victim]
+        pid = server.pids(BACK_WITHIN_S)[victim]  # what dies often is restarted after a pause
         assert pid is not None
         history.kills.append((victim, time.monotonic()))
         os.kill(pid, signal.SIGKILL)
         until(
-            lambda of=victim, was=pid: server.pids().get(of) not in (None, was),
+            lambda of=victim, was=pid: server.pids(BACK_WITHIN_S).get(of) not in (None, was),
             within_s=BACK_WITHIN_S,
         )
 
