@@ -67,3 +67,16 @@ def test_where_there_is_no_room_left_counting_goes_on_in_memory(tmp_path, monkey
     found = CountsFile(tmp_path / "counts", WIDTH)
     assert [counts_of(Tally(found.of(f"7/m{n}"))) for n in range(3)][2] == {}
     assert counts_of(tallies[2]) == {"sampled": 1, "pending": 1}
+
+
+def test_what_ends_after_its_name_was_given_up_counts_for_no_other(tmp_path) -> None:
+    file = CountsFile(tmp_path / "counts", WIDTH)
+    old = Tally(file.of("7/old"))
+    old.began(2)
+    old.let_go()
+    file.keep([])
+    new = Tally(file.of("7/new"))
+    new.began(1)
+    old.ended(Status.OK, 2)
+    assert counts_of(new) == {"sampled": 1, "pending": 1}
+    assert counts_of(old) == {"sampled": 2, "ok": 2}

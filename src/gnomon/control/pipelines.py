@@ -94,15 +94,6 @@ class Pipelines:
             raise _not_found(workspace_id, name)
         return found[0]
 
-    def id_of(self, caller: Caller, workspace_id: int, name: str) -> int:
-        """Return the id of a pipeline.
-
-        Raises:
-            NotFound: No such workspace or pipeline.
-        """
-        with self._database.read() as tx:
-            return pipeline_for(tx, caller, workspace_id, name).id
-
     def logged(
         self, caller: Caller, workspace_id: int, name: str
     ) -> tuple[Pipeline, LogSettings | None]:

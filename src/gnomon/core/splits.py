@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import blake2b
 from itertools import accumulate
 from typing import Any
@@ -69,13 +70,15 @@ def values_of(column: str, array: Array, rows: int | None) -> list[Any]:
     return values
 
 
-def _at(shares: Sequence[float], number: float) -> int:
-    return min(bisect_right(list(accumulate(shares)), number), _last(shares))
+def _at(shares: tuple[float, ...], number: float) -> int:
+    return bisect_right(_bounds(shares), number)
 
 
-def _last(shares: Sequence[float]) -> int:
-    """Return the last option that has a share: rounding must not find one that has none."""
-    return max(index for index, share in enumerate(shares) if share)
+@lru_cache(maxsize=1_000)
+def _bounds(shares: tuple[float, ...]) -> tuple[float, ...]:
+    """Return where each option but the last ends; rounding must find none that has no share."""
+    last = max(index for index, share in enumerate(shares) if share)
+    return tuple(accumulate(shares[:last]))
 
 
 def _unit(text: str) -> float:

@@ -119,11 +119,11 @@ class Front:
                 if channel not in kept:
                     self._retired.append(channel)
                     channel.retire(lambda: all(each.is_idle for each in leaving))
-            gone = self._exchanges.keys() - exchanges.keys()
-            self._requests_of_old += sum(map(self._requests, gone))
+            for deployment_id in self._exchanges.keys() - exchanges.keys():
+                self._requests_of_old += self._requests(deployment_id)
+                del self._used[deployment_id]
+            self._keep_counts(tallies)
             self._exchanges, self._channels, self._tallies = exchanges, channels, tallies
-            if self._counts is not None:
-                self._counts.keep([_counted_as(at, lb) for at, by in tallies.items() for lb in by])
             self._version = table.version
             _LOG.info("routing table %d: %d routes", table.version, len(table.routes))
         self._collector.tidy()
@@ -204,6 +204,16 @@ class Front:
         if self._counts is None:
             return Tally()
         return Tally(self._counts.of(_counted_as(route.deployment_id, model.label)))
+
+    def _keep_counts(self, tallies: Mapping[int, Mapping[str, Tally]]) -> None:
+        """Keep what is counted on; requests that are still under way elsewhere count for nobody."""
+        if self._counts is None:
+            return
+        for deployment_id, by_label in self._tallies.items():
+            for label, tally in by_label.items():
+                if tallies.get(deployment_id, {}).get(label) is not tally:
+                    tally.let_go()
+        self._counts.keep([_counted_as(at, label) for at, by in tallies.items() for label in by])
 
     def _exchange_for(
         self, route: Route, channels: dict[str, SocketChannel], tallies: dict[str, Tally]

@@ -52,6 +52,10 @@ class Tally:
         """Count requests that began, and now have come to this."""
         self._counts[_AT[status]] += requests
 
+    def let_go(self) -> None:
+        """Count on in memory of its own: what was given for it will be another's."""
+        self._counts = memoryview(bytearray(self._counts)).cast("q")
+
     def took(self, each_ns: Iterable[int]) -> None:
         """Note how long requests took, in nanoseconds."""
         self._latest_ns.extend(each_ns)
