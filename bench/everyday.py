@@ -129,7 +129,7 @@ def back_s(attempt: Callable[[], object], pid: int) -> float:
     return timed_s(lambda: until(works(attempt), within_s=30.0))
 
 
-def everyday(bench: Bench) -> gnomon.sdk.pipeline.Pipeline:
+def everyday(bench: Bench) -> gnomon.Pipeline:
     """Measure what is done every day."""
     client = bench.client
     champion = client.upload_model(samples.CHAMPION, samples.champion_path())
@@ -198,7 +198,7 @@ def kill_a_champion(bench: Bench) -> None:
         pipeline.undeploy()
 
 
-def kill_processes(bench: Bench, pipeline: gnomon.sdk.pipeline.Pipeline) -> None:
+def kill_processes(bench: Bench, pipeline: gnomon.Pipeline) -> None:
     """Kill front, control plane and supervisor in turn."""
 
     def infer() -> object:

@@ -21,8 +21,7 @@ import psutil
 
 from bench.everyday import Bench, command, quiet, works
 from bench.report import Figure, show
-from gnomon import samples
-from gnomon.sdk.pipeline import Pipeline
+from gnomon import Pipeline, samples
 from tests.waiting import until
 
 MB = 1e6

@@ -13,10 +13,9 @@ import pandas as pd
 
 import gnomon
 from gnomon import samples
-from gnomon.sdk.pipeline import Pipeline
 
 
-def deploy(client: gnomon.Client) -> Pipeline:
+def deploy(client: gnomon.Client) -> gnomon.Pipeline:
     """Upload the three models and deploy them as champion and challengers."""
     workspace = client.get_workspace("fraud", create_if_not_exist=True)
     client.set_current_workspace(workspace)

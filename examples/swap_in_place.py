@@ -13,13 +13,12 @@ from collections import Counter
 
 import gnomon
 from gnomon import samples
-from gnomon.sdk.pipeline import Pipeline
 
 
 class Caller(threading.Thread):
     """Asks one question again and again, and counts by whom it was answered."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: gnomon.Pipeline) -> None:
         super().__init__()
         self.pipeline = pipeline
         self.answers: Counter[str] = Counter()

@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from gnomon.core.errors import GnomonError
     from gnomon.deployment_config import DeploymentConfigBuilder
     from gnomon.framework import Framework
+    from gnomon.sdk.catalog import Model, Pipeline, Workspace
     from gnomon.sdk.client import Client
     from gnomon.sdk.inference import InferenceResult
     from gnomon.sdk.logs import LogEntries, LogEntry
-    from gnomon.sdk.model import Model
-    from gnomon.sdk.pipeline import Pipeline
-    from gnomon.sdk.workspace import Workspace
 
     __version__: str
 
@@ -37,9 +35,9 @@ _HOMES = {
     "InferenceResult": "gnomon.sdk.inference",
     "LogEntries": "gnomon.sdk.logs",
     "LogEntry": "gnomon.sdk.logs",
-    "Model": "gnomon.sdk.model",
-    "Pipeline": "gnomon.sdk.pipeline",
-    "Workspace": "gnomon.sdk.workspace",
+    "Model": "gnomon.sdk.catalog",
+    "Pipeline": "gnomon.sdk.catalog",
+    "Workspace": "gnomon.sdk.catalog",
 }
 _MODULES = frozenset({"deployment_config", "framework", "object"})
 

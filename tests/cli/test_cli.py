@@ -185,6 +185,26 @@ def test_logs_are_chosen_by_what_is_asked_for(run, server, tensors):
     assert run("logs").code == 2
 
 
+def test_logs_are_chosen_by_what_validations_found(run, server, tensors, tmp_path):
+    server.above = {"too_high": 5.0}
+    low = tmp_path / "low.json"
+    low.write_text('{"tensor": [[0.5, 0.0, 0.0]]}')
+    for name, file in (("high", tensors), ("low", low)):
+        run("infer", file, "--pipeline", "cc-shadow", "--request-id", name)
+
+    def found(*options):
+        return {line.split()[3] for line in run(*options).out.splitlines()[1:]}
+
+    assert found("logs", "cc-shadow") == {"high", "low"}
+    assert found("logs", "cc-shadow", "--valid") == {"low"}
+    assert found("logs", "cc-shadow", "--not-valid") == {"high"}
+    entries = run("logs", "cc-shadow", "--not-valid", "--json").json()
+    assert [entry["check_failures"] for entry in entries] == [[], ["too_high"]]
+    run("logs", "export", "cc-shadow", tmp_path / "out", "--format", "csv", "--not-valid")
+    [row] = (tmp_path / "out" / "cc-shadow-1.csv").read_text().splitlines()[1:]
+    assert '"[1.0,2.0,3.0]"' in row
+
+
 def test_logs_are_followed(run, server, tensors, monkeypatch):
     client = gnomon.Client(interactive=False)
     client.set_current_workspace(client.get_workspace("fraud"))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,30 @@ def imported(tree: ast.AST) -> Iterator[tuple[int, str]]:
                 args=[ast.Constant(value=str(module)), *_],
             ):
                 yield node.lineno, module
+
+
+def circle(sources: Mapping[str, str]) -> list[str]:
+    """Return modules of which each imports the one before it, from one to the same; or none.
+
+    An import counts wherever it stands: also in a function, and where only types are checked.
+
+    Args:
+        sources: The text of each module, by its full name.
+    """
+
+    def module(full: str) -> str:
+        return full if full in sources else full.rpartition(".")[0]
+
+    graph = {
+        name: {module(full) for _, full in imported(ast.parse(text))} & sources.keys()
+        for name, text in sources.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        found: list[str] = error.args[1]
+        return found
+    return []
 
 
 def environment_reads(tree: ast.AST, *, may_pass_it_on: bool) -> Iterator[int]:
@@ -134,6 +159,15 @@ def test_nothing_unpickles():
     assert found == []
 
 
+def test_no_modules_import_each_other_not_even_in_a_function():
+    names = {path: path.relative_to(SRC.parent).with_suffix("").parts for path in modules(SRC)}
+    sources = {
+        ".".join(parts).removesuffix(".__init__"): path.read_text() for path, parts in names.items()
+    }
+
+    assert circle(sources) == [], "let one of them be built from above, or move what both need down"
+
+
 def test_only_settings_reads_the_environment():
     found = [
         f"{path.relative_to(ROOT)}:{line}"
@@ -198,3 +232,17 @@ def test_passing_the_environment_on_is_not_reading_it(source, lines):
 
     assert len(list(environment_reads(tree, may_pass_it_on=True))) == lines
     assert len(list(environment_reads(tree, may_pass_it_on=False))) == 1
+
+
+@pytest.mark.parametrize(
+    ("sources", "modules"),
+    [
+        ({"a": "from a.b import B", "a.b": "import a.c", "a.c": ""}, []),
+        ({"a": "from a.b import B", "a.b": "from a import A"}, ["a", "a.b", "a"]),
+        ({"a.b": "import a.c", "a.c": "def f():\n    from a import b"}, ["a.b", "a.c", "a.b"]),
+        ({"a.b": "if TYPE_CHECKING:\n    import a.c", "a.c": "import a.b"}, ["a.b", "a.c", "a.b"]),
+        ({"a": "import b", "b": "import c", "c": "import_module('a')"}, ["a", "c", "b", "a"]),
+    ],
+)
+def test_a_circle_is_found_wherever_its_imports_stand(sources, modules):
+    assert circle(sources) == modules

@@ -20,42 +20,23 @@ async def _caller(request: Request) -> Any:
     return request.state.caller
 
 
-async def _workspaces(request: Request) -> Any:
-    return request.app.state.workspaces
+def _part(name: str) -> Any:
+    """Return what gives a handler the part of the control plane that the app has by this name."""
 
+    async def part(request: Request) -> Any:
+        return getattr(request.app.state, name)
 
-async def _catalog(request: Request) -> Any:
-    return request.app.state.catalog
-
-
-async def _pipelines(request: Request) -> Any:
-    return request.app.state.pipelines
-
-
-async def _deployments(request: Request) -> Any:
-    return request.app.state.deployments
-
-
-async def _shadows(request: Request) -> Any:
-    return request.app.state.shadows
-
-
-async def _tags(request: Request) -> Any:
-    return request.app.state.tags
-
-
-async def _garbage(request: Request) -> Any:
-    return request.app.state.garbage
+    return Depends(part)
 
 
 Caller = Annotated[access.Caller, Depends(_caller)]
-Workspaces = Annotated[workspaces.Workspaces, Depends(_workspaces)]
-Catalog = Annotated[catalog.Catalog, Depends(_catalog)]
-Pipelines = Annotated[pipelines.Pipelines, Depends(_pipelines)]
-Deployments = Annotated[deployments.Deployments, Depends(_deployments)]
-Shadows = Annotated[shadows.Shadows, Depends(_shadows)]
-Tags = Annotated[tags.Tags, Depends(_tags)]
-Garbage = Annotated[garbage.Garbage, Depends(_garbage)]
+Workspaces = Annotated[workspaces.Workspaces, _part("workspaces")]
+Catalog = Annotated[catalog.Catalog, _part("catalog")]
+Pipelines = Annotated[pipelines.Pipelines, _part("pipelines")]
+Deployments = Annotated[deployments.Deployments, _part("deployments")]
+Shadows = Annotated[shadows.Shadows, _part("shadows")]
+Tags = Annotated[tags.Tags, _part("tags")]
+Garbage = Annotated[garbage.Garbage, _part("garbage")]
 
 WorkspaceId = Annotated[int, Path(ge=1, le=_ID_MAX)]
 TagId = Annotated[int, Path(ge=1, le=_ID_MAX)]

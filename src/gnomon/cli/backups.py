@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from gnomon.cli.common import HomeOption, JsonOption, app, home_of
-from gnomon.sdk.printing import print_json
+from gnomon.cli.common import HomeOption, JsonOption, app, home_of, say
 
 
 @app.command()
@@ -21,10 +20,8 @@ def backup(
     from gnomon.server import backup as copying
 
     copying.backup(home_of(home), directory)
-    if as_json:
-        print_json({"backup": str(directory)})
-        return
-    print(f"Copied to {directory}: it has a token in it, keep it to yourself.")
+    text = f"Copied to {directory}: it has a token in it, keep it to yourself."
+    say(text, {"backup": str(directory)}, as_json)
 
 
 @app.command()
@@ -38,7 +35,5 @@ def restore(
 
     place = home_of(home)
     copying.restore(directory, place)
-    if as_json:
-        print_json({"restored": str(place.root)})
-        return
-    print(f"Restored to {place.root}. 'gnomon serve' starts a server there.")
+    text = f"Restored to {place.root}. 'gnomon serve' starts a server there."
+    say(text, {"restored": str(place.root)}, as_json)

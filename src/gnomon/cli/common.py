@@ -12,16 +12,14 @@ import typer
 
 from gnomon.core.errors import GnomonError, Invalid, NotFound, ServerUnreachable
 from gnomon.core.names import name_key
-from gnomon.sdk.printing import printable
+from gnomon.sdk.printing import print_json, printable
 from gnomon.settings import Home
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from gnomon.sdk.catalog import ModelFamily, Pipeline, Workspace
     from gnomon.sdk.client import Client
-    from gnomon.sdk.model import ModelFamily
-    from gnomon.sdk.pipeline import Pipeline
-    from gnomon.sdk.workspace import Workspace
 
 Found = TypeVar("Found")
 
@@ -53,6 +51,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON documen
 WorkspaceOption = Annotated[
     str | None, typer.Option(help="Its workspace; needed if the name is in several.")
 ]
+PipelineArgument = Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")]
+TermArgument = Annotated[str, typer.Argument(metavar="TEXT", help="Part of what is looked for.")]
 
 
 class Listing(typer.core.TyperGroup):
@@ -63,6 +63,21 @@ class Listing(typer.core.TyperGroup):
         if not args or (args[0].startswith("-") and args[0] != "--help"):
             args = ["list", *args]
         return super().parse_args(ctx, args)
+
+
+def group(name: str, help: str) -> typer.Typer:
+    """Add a group of commands of which `list` is meant where none is named."""
+    made = typer.Typer(cls=Listing, help=help, rich_markup_mode=None)
+    app.add_typer(made, name=name)
+    return made
+
+
+def say(text: str, document: Any, as_json: bool) -> None:
+    """Say what a command did: in a line, or with --json as a document."""
+    if as_json:
+        print_json(document)
+    else:
+        print(text)
 
 
 def tell(error: GnomonError, as_json: bool, code: Exit | None = None) -> Exit:

@@ -14,6 +14,7 @@ import typer
 from gnomon.cli.common import (
     HomeOption,
     JsonOption,
+    PipelineArgument,
     WorkspaceOption,
     app,
     client_of,
@@ -23,13 +24,12 @@ from gnomon.core import limits
 from gnomon.sdk.printing import print_json, table_lines
 
 if TYPE_CHECKING:
+    from gnomon.sdk.catalog import Pipeline
     from gnomon.sdk.logs import LogEntry
-    from gnomon.sdk.pipeline import Pipeline
 
 _SHOW = "show"
 _HEADINGS = ("time", "request", "model", "status", "elapsed", "output")
 
-PipelineArgument = Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")]
 SinceOption = Annotated[
     str | None, typer.Option(help="Requests of then or later, as 2026-11-23T08:00:00+01:00.")
 ]
@@ -39,6 +39,14 @@ StatusOption = Annotated[str | None, typer.Option(help="ok, error, timeout, drop
 RequestOption = Annotated[str | None, typer.Option(help="One request.")]
 DisagreeOption = Annotated[
     str | None, typer.Option(help="Where this challenger, or any ('*'), disagrees.")
+]
+ValidOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--valid/--not-valid",
+        help="Only rows in which no validation found an anomaly, or only those in which one did.",
+        show_default=False,
+    ),
 ]
 WhereOption = Annotated[
     str | None, typer.Option(help="""A condition, as '"out.dense_1"[1] > 0.5'.""")
@@ -74,6 +82,7 @@ def show(
     request_id: RequestOption = None,
     where: WhereOption = None,
     disagree: DisagreeOption = None,
+    valid: ValidOption = None,
     follow: Annotated[bool, typer.Option(help="Go on with what is logged from now on.")] = False,
     workspace: WorkspaceOption = None,
     home: HomeOption = None,
@@ -87,6 +96,7 @@ def show(
         "request_id": request_id,
         "where": where,
         "disagree": disagree,
+        "valid": valid,
     }
     # What is missing is told; that there is more is said below.
     warnings.filterwarnings("ignore", message="There are more logs")
@@ -155,6 +165,7 @@ def export(
     request_id: RequestOption = None,
     where: WhereOption = None,
     disagree: DisagreeOption = None,
+    valid: ValidOption = None,
     workspace: WorkspaceOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -174,6 +185,7 @@ def export(
         request_id=request_id,
         where=where,
         disagree=disagree,
+        valid=valid,
     )
     if as_json:
         print_json({"files": [str(file) for file in files]})

@@ -9,11 +9,12 @@ import typer
 from gnomon.cli.common import (
     HomeOption,
     JsonOption,
-    Listing,
+    TermArgument,
     WorkspaceOption,
-    app,
     client_of,
     find_model,
+    group,
+    say,
     workspaces_of,
 )
 from gnomon.sdk.printing import print_json, print_table
@@ -21,17 +22,11 @@ from gnomon.sdk.printing import print_json, print_table
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gnomon.sdk.model import Model
+    from gnomon.sdk.catalog import Model
 
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help="Its name.")]
-TermArgument = Annotated[str, typer.Argument(metavar="TEXT", help="Part of what is looked for.")]
 
-models = typer.Typer(
-    cls=Listing,
-    help="List models, show and search their versions, and delete them.",
-    rich_markup_mode=None,
-)
-app.add_typer(models, name="models")
+models = group("models", "List models, show and search their versions, and delete them.")
 
 
 @models.command("list")
@@ -104,10 +99,8 @@ def delete(
     find_model(client, model, workspace)
     found = client.get_model(model, version)
     found.delete()
-    if as_json:
-        print_json({"deleted": found._view})
-        return
-    print(f"Deleted {found.name()}@{found.ordinal()} ({found.version()}).")
+    text = f"Deleted {found.name()}@{found.ordinal()} ({found.version()})."
+    say(text, {"deleted": found._view}, as_json)
 
 
 def _print_versions(versions: Iterable[Model], as_json: bool) -> None:

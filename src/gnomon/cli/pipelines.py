@@ -10,11 +10,14 @@ import typer
 from gnomon.cli.common import (
     HomeOption,
     JsonOption,
-    Listing,
+    PipelineArgument,
+    TermArgument,
     WorkspaceOption,
     app,
     client_of,
     find_pipeline,
+    group,
+    say,
     workspaces_of,
 )
 from gnomon.core.log_settings import USUAL_LOG, Level, LogSettings, WhenFull
@@ -23,16 +26,11 @@ from gnomon.sdk.printing import print_json, print_table, printable
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from gnomon.sdk.versions import PipelineVersion
+    from gnomon.sdk.catalog import PipelineVersion
 
-PipelineArgument = Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")]
-
-pipelines = typer.Typer(
-    cls=Listing,
-    help="List pipelines, show, compare and search their versions, and delete them.",
-    rich_markup_mode=None,
+pipelines = group(
+    "pipelines", "List pipelines, show, compare and search their versions, and delete them."
 )
-app.add_typer(pipelines, name="pipelines")
 
 
 @pipelines.command("list")
@@ -78,7 +76,7 @@ def show(
 
 @pipelines.command()
 def search(
-    text: Annotated[str, typer.Argument(metavar="TEXT", help="Part of what is looked for.")],
+    text: TermArgument,
     deployed: Annotated[
         bool | None, typer.Option("--deployed/--not-deployed", help="Only what callers get.")
     ] = None,
@@ -125,10 +123,8 @@ def delete(
     """Delete a pipeline that is not deployed; 'gnomon gc' removes its log then."""
     found = find_pipeline(client_of(home), pipeline, workspace)
     found.delete()
-    if as_json:
-        print_json({"deleted": found._view})
-        return
-    print(f"Deleted the pipeline {found.name()} with {len(found._view['versions'])} versions.")
+    text = f"Deleted the pipeline {found.name()} with {len(found._view['versions'])} versions."
+    say(text, {"deleted": found._view}, as_json)
 
 
 @app.command()
@@ -190,10 +186,7 @@ def undeploy(
 ) -> None:
     """Stop a pipeline; its versions and its log stay."""
     found = find_pipeline(client_of(home), pipeline, workspace).undeploy()
-    if as_json:
-        print_json(found._view["deployment"])
-        return
-    print(f"Pipeline {found.name()} is not deployed.")
+    say(f"Pipeline {found.name()} is not deployed.", found._view["deployment"], as_json)
 
 
 def _print_versions(versions: Iterable[PipelineVersion], as_json: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gnomon.cli.common import Exit, HomeOption, JsonOption, app, client_of, home_of, tell
+from gnomon.cli.common import Exit, HomeOption, JsonOption, app, client_of, home_of, say, tell
 from gnomon.core import limits
 from gnomon.core.errors import Invalid, ServerError, ServerUnreachable
 from gnomon.sdk.printing import print_json, print_table, printable
@@ -160,10 +160,7 @@ def token(home: HomeOption = None, as_json: JsonOption = False) -> None:
         raise ServerUnreachable(
             f"There is no token in {place.root}: no server has been started there."
         )
-    if as_json:
-        print_json({"token": found})
-        return
-    print(found)
+    say(found, {"token": found}, as_json)
 
 
 @app.command()
@@ -176,7 +173,4 @@ def down(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if server is None:
         raise ServerUnreachable(f"No gnomon server runs with the data in {place.root}.")
     local.stop(server)
-    if as_json:
-        print_json({"stopped": server.pid})
-        return
-    print(f"Stopped the server at {server.control_url}.")
+    say(f"Stopped the server at {server.control_url}.", {"stopped": server.pid}, as_json)

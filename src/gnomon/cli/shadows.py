@@ -10,6 +10,7 @@ import typer
 from gnomon.cli.common import (
     HomeOption,
     JsonOption,
+    PipelineArgument,
     WorkspaceOption,
     app,
     client_of,
@@ -21,7 +22,7 @@ from gnomon.sdk.printing import print_json, print_table, printable
 
 @app.command()
 def shadow(
-    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="Its name.")],
+    pipeline: PipelineArgument,
     mode: Annotated[str | None, typer.Option(help="async, or joined: answers wait.")] = None,
     wait_ms: Annotated[
         int | None,

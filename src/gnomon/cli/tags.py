@@ -6,14 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gnomon.cli.common import (
-    HomeOption,
-    JsonOption,
-    Listing,
-    app,
-    client_of,
-    workspaces_of,
-)
+from gnomon.cli.common import HomeOption, JsonOption, client_of, group, say, workspaces_of
 from gnomon.core.errors import NotFound
 from gnomon.sdk.printing import print_json, print_table
 
@@ -32,10 +25,7 @@ TagsWorkspaceOption = Annotated[
     str | None, typer.Option("--workspace", help="By default the user's own.")
 ]
 
-tags = typer.Typer(
-    cls=Listing, help="List tags, and put them on models and pipelines.", rich_markup_mode=None
-)
-app.add_typer(tags, name="tags")
+tags = group("tags", "List tags, and put them on models and pipelines.")
 
 
 @tags.command("list")
@@ -112,10 +102,7 @@ def delete(
     """Delete a tag, from whatever has it."""
     known = _known(_client(home, workspace), tag)
     known.delete()
-    if as_json:
-        print_json({"deleted": known._view})
-        return
-    print(f"Deleted the tag {known.tag()!r}.")
+    say(f"Deleted the tag {known.tag()!r}.", {"deleted": known._view}, as_json)
 
 
 def _client(home: HomeOption, workspace: str | None) -> Client:
@@ -144,9 +131,6 @@ def _found(
 
 
 def _print(tag: Tag, as_json: bool) -> None:
-    if as_json:
-        print_json(tag._view)
-        return
     models = [f"{m['name']}@{m['ordinal']}" for m in tag._view["models"]]
     on = ", ".join([*models, *(pipeline["name"] for pipeline in tag._view["pipelines"])])
-    print(f"The tag {tag.tag()!r} is on {on or 'nothing'}.")
+    say(f"The tag {tag.tag()!r} is on {on or 'nothing'}.", tag._view, as_json)

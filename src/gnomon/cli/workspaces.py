@@ -6,18 +6,15 @@ from typing import Annotated
 
 import typer
 
-from gnomon.cli.common import HomeOption, JsonOption, Listing, app, client_of
+from gnomon.cli.common import HomeOption, JsonOption, client_of, group, say
 from gnomon.sdk.printing import print_json, print_table
 
 WorkspaceArgument = Annotated[str, typer.Argument(metavar="WORKSPACE", help="Its name.")]
 NamesOption = list[str] | None
 
-workspaces = typer.Typer(
-    cls=Listing,
-    help="List workspaces, make, archive and delete them, and say who may use them.",
-    rich_markup_mode=None,
+workspaces = group(
+    "workspaces", "List workspaces, make, archive and delete them, and say who may use them."
 )
-app.add_typer(workspaces, name="workspaces")
 
 
 @workspaces.command("list")
@@ -28,7 +25,7 @@ def list_workspaces(home: HomeOption = None, as_json: JsonOption = False) -> Non
         print_json([workspace._view for workspace in found])
         return
     headings = ("workspace", "made", "users", "models", "pipelines", "state")
-    print_table(headings, (workspace._row() for workspace in found))
+    print_table(headings, (tuple(workspace._row().values()) for workspace in found))
 
 
 @workspaces.command()
@@ -37,10 +34,7 @@ def create(
 ) -> None:
     """Make a workspace."""
     made = client_of(home).create_workspace(workspace)
-    if as_json:
-        print_json(made._view)
-        return
-    print(f"Made the workspace {made.name()}.")
+    say(f"Made the workspace {made.name()}.", made._view, as_json)
 
 
 @workspaces.command()
@@ -49,10 +43,7 @@ def archive(
 ) -> None:
     """Let nothing more be added to a workspace or deployed in it; it can be read."""
     found = client_of(home).get_workspace(workspace).archive()
-    if as_json:
-        print_json(found._view)
-        return
-    print(f"Archived the workspace {found.name()}.")
+    say(f"Archived the workspace {found.name()}.", found._view, as_json)
 
 
 @workspaces.command()
@@ -61,10 +52,7 @@ def unarchive(
 ) -> None:
     """Bring a workspace back that was archived."""
     found = client_of(home).get_workspace(workspace).unarchive()
-    if as_json:
-        print_json(found._view)
-        return
-    print(f"The workspace {found.name()} is in use again.")
+    say(f"The workspace {found.name()} is in use again.", found._view, as_json)
 
 
 @workspaces.command()
@@ -74,12 +62,10 @@ def delete(
     """Delete an archived workspace with what is in it; 'gnomon gc' removes files and logs then."""
     found = client_of(home).get_workspace(workspace)
     found.delete()
-    if as_json:
-        print_json({"deleted": found._view})
-        return
     view = found._view
     models, pipelines = len(view["models"]), len(view["pipelines"])
-    print(f"Deleted the workspace {found.name()}. Models in it: {models}. Pipelines: {pipelines}.")
+    text = f"Deleted the workspace {found.name()}. Models in it: {models}. Pipelines: {pipelines}."
+    say(text, {"deleted": view}, as_json)
 
 
 @workspaces.command()

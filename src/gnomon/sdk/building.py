@@ -9,8 +9,9 @@ from gnomon.core import limits
 from gnomon.core.errors import Invalid
 from gnomon.core.steps import Mode
 from gnomon.sdk import step_making
-from gnomon.sdk.model import Model
+from gnomon.sdk.model import ModelBase
 from gnomon.sdk.replacing import Replacing
+from gnomon.sdk.shadowing import ByChallenger
 
 
 class Building(Replacing):
@@ -22,7 +23,7 @@ class Building(Replacing):
     it to work on are refused by all (`Invalid`).
     """
 
-    def add_model_step(self, model: Model) -> Self:
+    def add_model_step(self, model: ModelBase) -> Self:
         """Add a model that answers, without challengers.
 
         Raises:
@@ -32,10 +33,10 @@ class Building(Replacing):
 
     def add_shadow_deploy(
         self,
-        champion: Model,
-        challengers: Iterable[Model] | Model,
+        champion: ModelBase,
+        challengers: Iterable[ModelBase] | ModelBase,
         mode: Mode = "async",
-        sample: float | Mapping[str | Model, float] = 1.0,
+        sample: float | ByChallenger[float] = 1.0,
         shadow_wait_ms: int = limits.SHADOW_WAIT_DEFAULT_MS,
     ) -> Self:
         """Add a champion that answers and challengers that run on the same input.
@@ -61,7 +62,7 @@ class Building(Replacing):
         step = step_making.shadow_step(champion, challengers, mode, sample, shadow_wait_ms)
         return self._add(step)
 
-    def add_multi_model_step(self, models: Iterable[Model]) -> Self:
+    def add_multi_model_step(self, models: Iterable[ModelBase]) -> Self:
         """Add models that all run on the same input, and are all in every answer.
 
         The first is `out`, the others are beside it as challengers are, unless `add_select` says
@@ -73,7 +74,7 @@ class Building(Replacing):
         return self._add(step_making.multi_model_step(models))
 
     def add_random_split(
-        self, weighted: Iterable[tuple[float, Model]], hash_key: str | None = None
+        self, weighted: Iterable[tuple[float, ModelBase]], hash_key: str | None = None
     ) -> Self:
         """Add a split: one of several models answers a request, each its share of them.
 
@@ -91,7 +92,7 @@ class Building(Replacing):
         return self._add(step_making.random_split(weighted, hash_key))
 
     def add_key_split(
-        self, default: Model, meta_key: str, options: Mapping[str | float, Model]
+        self, default: ModelBase, meta_key: str, options: Mapping[str | float, ModelBase]
     ) -> Self:
         """Add a split: the value of a column says which model answers.
 

@@ -16,13 +16,11 @@ from gnomon.core.names import check_name, name_key
 from gnomon.framework import Framework
 from gnomon.sdk import local
 from gnomon.sdk.asking import check_seconds
+from gnomon.sdk.catalog import Model, Pipeline, Workspace, Workspaces
 from gnomon.sdk.finding import Finding
-from gnomon.sdk.model import Model
-from gnomon.sdk.pipeline import Pipeline
 from gnomon.sdk.schemas import specs_of
 from gnomon.sdk.session import Session
 from gnomon.sdk.transport import Transport, path
-from gnomon.sdk.workspace import Workspace, Workspaces
 from gnomon.settings import Home
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})

@@ -19,10 +19,10 @@ import numpy as np
 from gnomon import samples
 from gnomon.core.errors import Invalid
 from gnomon.sdk import html, local, page
+from gnomon.sdk.catalog import Pipeline
 from gnomon.sdk.client import Client
 from gnomon.sdk.inference import InferenceResult
 from gnomon.sdk.logs import LogEntries, ShadowLogEntries
-from gnomon.sdk.pipeline import Pipeline
 from gnomon.settings import Home, default_home
 
 if TYPE_CHECKING:

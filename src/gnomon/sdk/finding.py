@@ -8,16 +8,24 @@ from typing import Any
 
 from gnomon.core.errors import NotFound
 from gnomon.core.names import check_name
-from gnomon.sdk.model import Model, ModelList, ModelVersions
+from gnomon.sdk.catalog import (
+    Model,
+    ModelList,
+    ModelVersions,
+    Pipeline,
+    Pipelines,
+    PipelineVersionList,
+    Workspace,
+    Workspaces,
+    list_pipelines,
+    version_list,
+    workspace_of,
+)
 from gnomon.sdk.moments import moment
-from gnomon.sdk.pipeline import Pipeline
-from gnomon.sdk.pipelines import Pipelines, list_pipelines
 from gnomon.sdk.session import Session
 from gnomon.sdk.tags import Tag, Tags, list_tags
 from gnomon.sdk.transport import path
 from gnomon.sdk.users import User, Users
-from gnomon.sdk.versions import PipelineVersionList, version_list
-from gnomon.sdk.workspace import Workspace, Workspaces, workspace_of
 
 Time = datetime | str | None
 

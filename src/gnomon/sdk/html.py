@@ -78,6 +78,12 @@ def table(
     return f"<table><tr>{head}</tr>{''.join(body)}</table>"
 
 
+def listing(things: Sequence[Mapping[str, object]], *, empty: str) -> str:
+    """Return the table of things that each say their row by heading; see `table`."""
+    headings = tuple(things[0]) if things else ()
+    return table(headings, (tuple(row.values()) for row in things), empty=empty)
+
+
 def folded(summary: str, full: str) -> Html:
     """Return `full`, shown when the reader opens it."""
     return Html(

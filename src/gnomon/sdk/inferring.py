@@ -20,7 +20,7 @@ from gnomon.sdk import answers, inference, rows
 from gnomon.sdk.asking import Asking, Dataset, check_count, check_retries
 from gnomon.sdk.connections import Cancel
 from gnomon.sdk.inference import InferenceResult
-from gnomon.sdk.model import Model
+from gnomon.sdk.model import ModelBase
 from gnomon.sdk.progress import Progress
 from gnomon.sdk.session import Session
 from gnomon.sdk.transport import path
@@ -271,7 +271,7 @@ class Inferring(ABC):
         champion = plan(steps).stages[0].champions[0]
         models = path("workspaces", self._view["workspace_id"], "models")
         route = f"{models}/{champion.name}/versions/{champion.uuid}"
-        model = Model(self._session, self._session.transport.call("GET", route).json())
+        model = ModelBase(self._session, self._session.transport.call("GET", route).json())
         fields = model.tensor_fields() or tuple(spec.name for spec in model.inputs())
         if len(fields) > 1:
             raise InputMismatch(

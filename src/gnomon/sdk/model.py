@@ -1,11 +1,11 @@
-"""Models and their versions, as a notebook sees them."""
+"""What an uploaded model says of itself, and how it is configured."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from gnomon.core.errors import Invalid
 from gnomon.core.model import BatchConfig, Signature
@@ -20,13 +20,11 @@ from gnomon.sdk.transport import path
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from gnomon.sdk.workspace import Workspace
-
 _SCHEMAS = ("input_schema", "output_schema")
 
 
-class Model:
-    """One uploaded version of a model. Made by `Client.upload_model`."""
+class ModelBase:
+    """One uploaded version of a model: all of a `catalog.Model` that leads to nothing else."""
 
     def __init__(
         self, session: Session, view: Mapping[str, Any], options: Mapping[str, Any] | None = None
@@ -83,27 +81,6 @@ class Model:
     def tags(self) -> list[str]:
         """Return the version's tags, as they were when it was fetched."""
         return list(self._view["tags"])
-
-    def workspace(self) -> Workspace:
-        """Return the workspace that it is in.
-
-        Raises:
-            NotFound: It is not there any more.
-        """
-        from gnomon.sdk.workspace import workspace_of  # which lists models, so knows this module
-
-        return workspace_of(self._session, self._view["workspace_id"])
-
-    def versions(self) -> ModelVersions:
-        """Return all versions of its name, newest first, as they are now.
-
-        Raises:
-            NotFound: They were deleted.
-        """
-        route = path("workspaces", self._view["workspace_id"], "models", self.name())
-        return ModelFamily(
-            self._session, self._session.transport.call("GET", route).json()
-        ).versions()
 
     def delete(self) -> None:
         """Delete this version; its number is not given again. Its file stays until `gnomon gc`.
@@ -170,7 +147,7 @@ class Model:
         dynamic_batching_config: Mapping[str, float] | None = None,
         continuous_batching_config: Any = None,
         openai_config: Any = None,
-    ) -> Model:
+    ) -> Self:
         """Say how the model is fed and run, in pipelines that are deployed from now on.
 
         What is None stays as it is; if one thing is refused, none is changed.
@@ -260,6 +237,18 @@ class Model:
             }
         )
 
+    def _row(self) -> dict[str, object]:
+        return {
+            "name": self.name(),
+            "version": self.version(),
+            "number": self.ordinal(),
+            "file_name": self.file_name(),
+            "tags": ", ".join(self.tags()),
+            "last_update_time": html.time_text(self.last_update_time()),
+            "workspace_id": self._view["workspace_id"],
+            "workspace_name": self._view["workspace"],
+        }
+
     def _repr_html_(self) -> str:
         return html.facts(
             (
@@ -280,105 +269,6 @@ class Model:
                 ("Workspace name", self._view["workspace"]),
             )
         )
-
-
-class ModelVersions(list[Model]):
-    """Model versions, newest first, that a notebook shows as a table."""
-
-    def _repr_html_(self) -> str:
-        rows = (
-            (
-                m.name(),
-                m.version(),
-                m.ordinal(),
-                m.file_name(),
-                ", ".join(m.tags()),
-                html.time_text(m.last_update_time()),
-                m._view["workspace_id"],
-                m._view["workspace"],
-            )
-            for m in self
-        )
-        headings = (
-            "name",
-            "version",
-            "number",
-            "file_name",
-            "tags",
-            "last_update_time",
-            "workspace_id",
-            "workspace_name",
-        )
-        return html.table(headings, rows, empty="model versions")
-
-
-class ModelFamily:
-    """All versions under one name. Listed by `Client.list_models`."""
-
-    def __init__(self, session: Session, view: Mapping[str, Any]) -> None:
-        self._view = view
-        self._versions = ModelVersions(Model(session, version) for version in view["versions"])
-
-    def id(self) -> int:
-        """Return the model's id, unique in the server."""
-        return int(self._view["id"])
-
-    def name(self) -> str:
-        """Return the name."""
-        return str(self._view["name"])
-
-    def versions(self) -> ModelVersions:
-        """Return the versions, newest first."""
-        return self._versions
-
-    def created_at(self) -> datetime:
-        """Return when the first version was uploaded; aware, in UTC."""
-        return datetime.fromisoformat(self._view["created_at"])
-
-    def last_update_time(self) -> datetime:
-        """Return when the newest version was uploaded; aware, in UTC."""
-        return datetime.fromisoformat(self._view["updated_at"])
-
-    def __repr__(self) -> str:
-        return repr({"name": self.name(), "versions": len(self._versions)})
-
-    def _row(self) -> tuple[object, ...]:
-        return (
-            self.name(),
-            len(self._versions),
-            self._versions[0].created_by(),
-            html.time_text(self.last_update_time()),
-            html.time_text(self.created_at()),
-            self._versions[0]._view["workspace_id"],
-            self._versions[0]._view["workspace"],
-        )
-
-    def _repr_html_(self) -> str:
-        return html.facts(zip(_HEADINGS, self._row(), strict=True))
-
-
-_HEADINGS = (
-    "Name",
-    "# of Versions",
-    "Newest by",
-    "Last Updated",
-    "Created At",
-    "Workspace id",
-    "Workspace name",
-)
-
-
-class ModelList(list[ModelFamily]):
-    """The models of a workspace, as a table in a notebook."""
-
-    def _repr_html_(self) -> str:
-        return html.table(_HEADINGS, (model._row() for model in self), empty="models")
-
-
-def list_models(session: Session, workspace_id: int) -> ModelList:
-    """Return the models of a workspace."""
-    found = session.transport.call("GET", path("workspaces", workspace_id, "models")).json()
-    return ModelList(ModelFamily(session, view) for view in found["models"])
 
 
 def _specs_text(specs: Sequence[TensorSpec]) -> str:

@@ -1,4 +1,4 @@
-"""Pipelines, as a notebook sees them: built here, deployed and asked on the server."""
+"""A pipeline by itself: built here, deployed and asked on the server."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import warnings
 from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from gnomon.core.errors import DeploymentError, Invalid, ServerUnreachable
 from gnomon.core.log_settings import USUAL_LOG
@@ -18,7 +18,7 @@ from gnomon.sdk.building import Building
 from gnomon.sdk.deployment import Deployment
 from gnomon.sdk.inferring import Inferring
 from gnomon.sdk.log_configuring import LogConfiguring
-from gnomon.sdk.model import Model
+from gnomon.sdk.model import ModelBase
 from gnomon.sdk.picture import picture_beside_text
 from gnomon.sdk.reading import Reading
 from gnomon.sdk.session import Session
@@ -26,20 +26,11 @@ from gnomon.sdk.shadowing import Shadowing
 from gnomon.sdk.status import Status
 from gnomon.sdk.step_texts import steps_html, steps_text
 from gnomon.sdk.transport import path
-from gnomon.sdk.versions import Versioned
 from gnomon.sdk.waiting import Waiting
 
-if TYPE_CHECKING:
-    from gnomon.sdk.workspace import Workspace
 
-
-class Pipeline(Building, Inferring, LogConfiguring, Reading, Shadowing, Versioned):
-    """Models that answer, and challengers that watch. Made by `Client.build_pipeline`.
-
-    Its steps are what will be deployed next. A pipeline that was fetched, or has just been
-    deployed, has the steps of its newest version, challengers included, so `deploy()` runs it
-    again as it was. When an `add_*` after that builds anew: see `StepList`.
-    """
+class PipelineBase(Building, Inferring, LogConfiguring, Reading, Shadowing):
+    """A pipeline: all of a `catalog.Pipeline` that leads to nothing else."""
 
     def __init__(self, session: Session, view: Mapping[str, Any]) -> None:
         self._session = session
@@ -86,16 +77,6 @@ class Pipeline(Building, Inferring, LogConfiguring, Reading, Shadowing, Versione
         """Return its tags."""
         return list(self._view["tags"])
 
-    def workspace(self) -> Workspace:
-        """Return the workspace that it is in.
-
-        Raises:
-            NotFound: It is not there any more.
-        """
-        from gnomon.sdk.workspace import workspace_of  # which lists pipelines, so knows this module
-
-        return workspace_of(self._session, self._view["workspace_id"])
-
     def model_configs(self) -> list[dict[str, Any]]:
         """Return how each model of the steps is fed: champion first, then its challengers.
 
@@ -106,7 +87,7 @@ class Pipeline(Building, Inferring, LogConfiguring, Reading, Shadowing, Versione
         found = []
         for ref in (ref for step in self._steps for ref in step.models()):
             route = f"{models}/{ref.name}/versions/{ref.uuid}"
-            model = Model(self._session, self._session.transport.call("GET", route).json())
+            model = ModelBase(self._session, self._session.transport.call("GET", route).json())
             named = {"model_name": model.name(), "model_version": model.version()}
             found.append({**named, **model.config()})
         return found
@@ -118,7 +99,7 @@ class Pipeline(Building, Inferring, LogConfiguring, Reading, Shadowing, Versione
         pipeline_name: str | None = None,
         deployment_config: Mapping[str, Any] | None = None,
         wait_for_status: bool = True,
-    ) -> Pipeline:
+    ) -> Self:
         """Run the pipeline as it is built now, as a new version, and wait until it answers.
 
         A deployed pipeline answers all the while, with its old version until the new one is
@@ -163,7 +144,7 @@ class Pipeline(Building, Inferring, LogConfiguring, Reading, Shadowing, Versione
         self._take_steps(definition)
         return self._follow(view, wait_for_status)
 
-    def _follow(self, view: Mapping[str, Any], wait_for_status: bool) -> Pipeline:
+    def _follow(self, view: Mapping[str, Any], wait_for_status: bool) -> Self:
         """Wait until what was asked for runs; `view` is what the server said to it."""
         if not wait_for_status:
             if self._session.interactive:
@@ -184,7 +165,7 @@ class Pipeline(Building, Inferring, LogConfiguring, Reading, Shadowing, Versione
         self._take(self._look())
         return self
 
-    def undeploy(self) -> Pipeline:
+    def undeploy(self) -> Self:
         """Stop the pipeline and wait until it has stopped. No error if it does not run.
 
         Returns:
@@ -203,6 +184,14 @@ class Pipeline(Building, Inferring, LogConfiguring, Reading, Shadowing, Versione
 
     def _waiting(self, what: str) -> Waiting:
         return self._session.waiting(what, self._session.timeout_s, at_once=True)
+
+    def delete(self) -> None:
+        """Delete the pipeline with its versions. Its log stays until `gnomon gc`.
+
+        Raises:
+            Conflict: It is deployed: `undeploy()` first.
+        """
+        self._session.transport.call("DELETE", self._route())
 
     def status(self) -> Status:
         """Return how the pipeline and each of its models is; see `sdk/status.py`."""
@@ -248,6 +237,16 @@ class Pipeline(Building, Inferring, LogConfiguring, Reading, Shadowing, Versione
             "deployed": "(none)" if deployed is None else deployed,
             "tags": ", ".join(map(str, self.tags())),
             "steps": steps_text(self._steps),
+        }
+
+    def _list_row(self) -> dict[str, object]:
+        view = self._view
+        return {
+            **self._row(),
+            "steps": steps_html(self._steps),
+            "versions": f"{len(view['versions'])}, newest {view['versions'][0]}",
+            "workspace_id": view["workspace_id"],
+            "workspace_name": view["workspace"],
         }
 
     def _repr_html_(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from types import TracebackType
 from typing import Any, Protocol
 
 from gnomon.sdk.html import Html, cell
@@ -51,12 +50,7 @@ class Progress:
             self._display.show(self)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._display is not None:
             self._display.end(self, complete=kind is None)
 

@@ -87,32 +87,29 @@ class Reading(ABC):
             Invalid: An argument is not what it can be.
         """
         chosen = Dataset.of(dataset, dataset_exclude, dataset_separator)
-        start, end = (
-            moment("start_datetime", start_datetime),
-            moment("end_datetime", end_datetime),
-        )
-        oldest_first = start is not None and end is not None
-        if limit is None:
-            is_span = start is not None or end is not None
-            limit = limits.LOGS_IN_SPAN_DEFAULT if is_span else limits.LOGS_DEFAULT
-        found, more = records.fetch(
-            self._session,
-            self._route("logs"),
-            limit,
+        wanted = _conditions(
+            start_datetime,
+            end_datetime,
+            disagree,
             valid=valid,
-            start_datetime=start,
-            end_datetime=end,
-            order="oldest" if oldest_first else None,
             model=model,
             status=status,
             request_id=request_id,
             where=where,
-            disagree="*" if disagree is True else disagree or None,
         )
+        if limit is None:
+            is_span = start_datetime is not None or end_datetime is not None
+            limit = limits.LOGS_IN_SPAN_DEFAULT if is_span else limits.LOGS_DEFAULT
+        found, more = records.fetch(self._session, self._route("logs"), limit, **wanted)
         if more:
             warnings.warn(_MORE, UserWarning, stacklevel=2)
         entries = LogEntries.of(
-            *found, more=more, model=model, status=status, dataset=chosen, oldest_first=oldest_first
+            *found,
+            more=more,
+            model=model,
+            status=status,
+            dataset=chosen,
+            oldest_first=wanted["order"] == "oldest",
         )
         return entries.to_arrow() if arrow else entries
 
@@ -167,32 +164,23 @@ class Reading(ABC):
             Invalid: An argument is not what it can be.
             OSError: A file cannot be written.
         """
-        start, end = (
-            moment("start_datetime", start_datetime),
-            moment("end_datetime", end_datetime),
-        )
-        oldest_first = start is not None and end is not None
-        pages = records.pages(
-            self._session,
-            self._route("logs"),
-            limit,
+        wanted = _conditions(
+            start_datetime,
+            end_datetime,
+            disagree,
             valid=valid,
-            start_datetime=start,
-            end_datetime=end,
-            order="oldest" if oldest_first else None,
             model=model,
             status=status,
             request_id=request_id,
             where=where,
-            disagree="*" if disagree is True else disagree or None,
         )
         return log_files.export(
-            pages,
+            records.pages(self._session, self._route("logs"), limit, **wanted),
             prefix=Path(directory or "logs") / (file_prefix or self.name()),
             format=format or ("arrow" if arrow else "json"),
             bytes_max=log_files.parse_size(data_size_limit),
             dataset=Dataset.of(dataset, dataset_exclude, dataset_separator),
-            oldest_first=oldest_first,
+            oldest_first=wanted["order"] == "oldest",
             shown=self._session.interactive,
         )
 
@@ -217,3 +205,23 @@ class Reading(ABC):
                 if time.monotonic() >= deadline:
                     raise
             time.sleep(limits.LOG_TABLE_LOOK_S)
+
+
+def _conditions(
+    start: datetime | str | None,
+    end: datetime | str | None,
+    disagree: str | bool | None,
+    **others: Any,
+) -> dict[str, Any]:
+    """Return what `logs` and `export_logs` were given as `records.pages` takes it.
+
+    Raises:
+        Invalid: The start or the end is no time.
+    """
+    return {
+        **others,
+        "start_datetime": moment("start_datetime", start),
+        "end_datetime": moment("end_datetime", end),
+        "order": "oldest" if start is not None and end is not None else None,
+        "disagree": "*" if disagree is True else disagree or None,
+    }

@@ -8,7 +8,8 @@ from typing import Any, Self
 from gnomon.core import limits
 from gnomon.core.steps import Mode
 from gnomon.sdk import step_making
-from gnomon.sdk.model import Model
+from gnomon.sdk.model import ModelBase
+from gnomon.sdk.shadowing import ByChallenger
 from gnomon.sdk.step_list import StepList
 
 
@@ -22,35 +23,39 @@ class Replacing(StepList):
     where the step is wrong in itself; nothing is changed then.
     """
 
-    def replace_with_model_step(self, index: int, model: Model) -> Self:
+    def replace_with_model_step(self, index: int, model: ModelBase) -> Self:
         """Put a model, without challengers, in the place of a step; see the class."""
         return self._put(index, step_making.model_step(model))
 
     def replace_with_shadow_deploy(
         self,
         index: int,
-        champion: Model,
-        challengers: Iterable[Model] | Model,
+        champion: ModelBase,
+        challengers: Iterable[ModelBase] | ModelBase,
         mode: Mode = "async",
-        sample: float | Mapping[str | Model, float] = 1.0,
+        sample: float | ByChallenger[float] = 1.0,
         shadow_wait_ms: int = limits.SHADOW_WAIT_DEFAULT_MS,
     ) -> Self:
         """Put a champion with its challengers in the place of a step; see the class."""
         step = step_making.shadow_step(champion, challengers, mode, sample, shadow_wait_ms)
         return self._put(index, step)
 
-    def replace_with_multi_model_step(self, index: int, models: Iterable[Model]) -> Self:
+    def replace_with_multi_model_step(self, index: int, models: Iterable[ModelBase]) -> Self:
         """Put models that all run on the same input in the place of a step; see the class."""
         return self._put(index, step_making.multi_model_step(models))
 
     def replace_with_random_split(
-        self, index: int, weighted: Iterable[tuple[float, Model]], hash_key: str | None = None
+        self, index: int, weighted: Iterable[tuple[float, ModelBase]], hash_key: str | None = None
     ) -> Self:
         """Put a split by chance, or by a column, in the place of a step; see the class."""
         return self._put(index, step_making.random_split(weighted, hash_key))
 
     def replace_with_key_split(
-        self, index: int, default: Model, meta_key: str, options: Mapping[str | float, Model]
+        self,
+        index: int,
+        default: ModelBase,
+        meta_key: str,
+        options: Mapping[str | float, ModelBase],
     ) -> Self:
         """Put a split by the values of a column in the place of a step; see the class."""
         return self._put(index, step_making.key_split(default, meta_key, options))

@@ -6,14 +6,19 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from gnomon.core.errors import Invalid
 from gnomon.core.steps import Mode
 from gnomon.sdk import asking, html
 from gnomon.sdk.bars import share_text
-from gnomon.sdk.model import Model
+from gnomon.sdk.model import ModelBase
 from gnomon.sdk.session import Session
+
+Setting = TypeVar("Setting")
+# The keys are labels or models. Mappings are invariant in their keys, so that to call these
+# `str | ModelBase` would refuse a `dict[str, float]`, and one of `str | Model`.
+ByChallenger = Mapping[Any, Setting]
 
 
 class Shadowing(ABC):
@@ -37,9 +42,9 @@ class Shadowing(ABC):
     def change_shadow(
         self,
         mode: Mode | None = None,
-        sample: float | Mapping[str | Model, float] | None = None,
+        sample: float | ByChallenger[float] | None = None,
         shadow_wait_ms: int | None = None,
-        on: Mapping[str | Model, bool] | None = None,
+        on: ByChallenger[bool] | None = None,
     ) -> Self:
         """Change how the challengers of the running pipeline watch; what is not given stays.
 
@@ -70,7 +75,7 @@ class Shadowing(ABC):
             change["on"] = by_label(on, self._labels())
         return self._change(change)
 
-    def switch_off(self, *challengers: str | Model) -> Self:
+    def switch_off(self, *challengers: str | ModelBase) -> Self:
         """Let challengers see no more requests; their hosts stay warm.
 
         Args:
@@ -82,7 +87,7 @@ class Shadowing(ABC):
         on = dict.fromkeys(challengers, False)
         return self._change({"on": by_label(on, self._labels())})
 
-    def switch_on(self, *challengers: str | Model) -> Self:
+    def switch_on(self, *challengers: str | ModelBase) -> Self:
         """Let challengers that were switched off watch again, as they did before.
 
         Args:
@@ -174,7 +179,7 @@ def by_label(given: Any, labels: Mapping[str, str]) -> Any:
         return given
     return {
         labels.get(key.version(), f"{key.name()}@{key.ordinal()}")
-        if isinstance(key, Model)
+        if isinstance(key, ModelBase)
         else key: value
         for key, value in given.items()
     }

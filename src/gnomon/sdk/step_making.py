@@ -23,8 +23,8 @@ from gnomon.core.steps import (
     Validations,
 )
 from gnomon.sdk import asking
-from gnomon.sdk.model import Model
-from gnomon.sdk.shadowing import by_label, check_mode
+from gnomon.sdk.model import ModelBase
+from gnomon.sdk.shadowing import ByChallenger, by_label, check_mode
 from gnomon.sdk.validating import expression
 
 
@@ -41,7 +41,7 @@ def shadow_step(
     champion: Any,
     challengers: Any,
     mode: Mode,
-    sample: float | Mapping[str | Model, float],
+    sample: float | ByChallenger[float],
     shadow_wait_ms: int,
 ) -> ModelStep:
     """Return the step of a champion with challengers.
@@ -51,7 +51,8 @@ def shadow_step(
     """
     check_mode(mode)
     asking.check_shadow_wait(shadow_wait_ms)
-    refs = _refs("challengers", [challengers] if isinstance(challengers, Model) else challengers)
+    given = [challengers] if isinstance(challengers, ModelBase) else challengers
+    refs = _refs("challengers", given)
     step = ModelStep(
         champion=_ref(champion), challengers=refs, mode=mode, shadow_wait_ms=shadow_wait_ms
     )
@@ -155,7 +156,7 @@ def audit(span: Any) -> Audit:
 
 
 def _ref(model: Any) -> ModelRef:
-    if not isinstance(model, Model):
+    if not isinstance(model, ModelBase):
         raise TypeError(
             f"A step takes models as upload_model and get_model return them, got "
             f"{type(model).__name__}."

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gnomon.sdk import html
-from gnomon.sdk.model import Model, ModelVersions
-from gnomon.sdk.pipeline import Pipeline
-from gnomon.sdk.pipelines import Pipelines
+from gnomon.sdk.catalog import Model, ModelVersions, Pipeline, Pipelines
 from gnomon.sdk.session import Session
 from gnomon.sdk.transport import path
 
@@ -140,22 +138,23 @@ class Tag:
             }
         )
 
-    def _row(self) -> tuple[object, ...]:
-        models = "; ".join(f"{name} ({', '.join(uuids)})" for name, uuids in self._models())
-        return (self.id(), self.tag(), models, ", ".join(self._pipelines()))
+    def _row(self) -> dict[str, object]:
+        return {
+            "id": self.id(),
+            "tag": self.tag(),
+            "models": "; ".join(f"{name} ({', '.join(uuids)})" for name, uuids in self._models()),
+            "pipelines": ", ".join(self._pipelines()),
+        }
 
     def _repr_html_(self) -> str:
-        return html.facts(zip(_HEADINGS, self._row(), strict=True))
-
-
-_HEADINGS = ("id", "tag", "models", "pipelines")
+        return html.facts(self._row().items())
 
 
 class Tags(list[Tag]):
     """A list of tags that a notebook shows as a table."""
 
     def _repr_html_(self) -> str:
-        return html.table(_HEADINGS, (tag._row() for tag in self), empty="tags")
+        return html.listing([tag._row() for tag in self], empty="tags")
 
 
 def list_tags(session: Session, workspace_id: int) -> Tags:

@@ -1,22 +1,20 @@
-"""Workspaces: where models and pipelines have their names."""
+"""What a workspace says of itself, who may use it, and archiving it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Self
 
 from gnomon.core.names import check_user_name
 from gnomon.sdk import html
-from gnomon.sdk.model import ModelList, list_models
-from gnomon.sdk.pipelines import Pipelines, list_pipelines
 from gnomon.sdk.session import Session
 from gnomon.sdk.transport import Reply, path
 from gnomon.sdk.users import User, Users
 
 
-class Workspace:
-    """A room of its own for models and pipelines. Made by `Client.create_workspace`."""
+class WorkspaceBase:
+    """A workspace: all of a `catalog.Workspace` that leads to nothing else."""
 
     def __init__(self, session: Session, view: Mapping[str, Any]) -> None:
         self._session = session
@@ -41,14 +39,6 @@ class Workspace:
     def archived(self) -> bool:
         """Say whether it was archived."""
         return bool(self._view["archived"])
-
-    def models(self) -> ModelList:
-        """Return its models, as they are now."""
-        return list_models(self._session, self.id())
-
-    def pipelines(self) -> Pipelines:
-        """Return its pipelines, newest first, as they are now."""
-        return list_pipelines(self._session, self.id())
 
     def users(self) -> Users:
         """Return who may use it, oldest first, with their roles, as they are now.
@@ -94,7 +84,7 @@ class Workspace:
             )
         )
 
-    def archive(self) -> Workspace:
+    def archive(self) -> Self:
         """Let nothing more be added to it or deployed in it; what is there can be read.
 
         Returns:
@@ -106,7 +96,7 @@ class Workspace:
         """
         return self._archive(True)
 
-    def unarchive(self) -> Workspace:
+    def unarchive(self) -> Self:
         """Bring it back; see `archive`."""
         return self._archive(False)
 
@@ -129,7 +119,7 @@ class Workspace:
         self._view = {**self._view, "users": [member["name"] for member in members]}
         return Users(map(User, members))
 
-    def _archive(self, archived: bool) -> Workspace:
+    def _archive(self, archived: bool) -> Self:
         document = {"archived": archived}
         self._view = self._session.transport.call("PATCH", self._route(), document=document).json()
         return self
@@ -138,7 +128,7 @@ class Workspace:
         return path("workspaces", self.id(), *more)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Workspace) and other.id() == self.id()
+        return isinstance(other, WorkspaceBase) and other.id() == self.id()
 
     def __hash__(self) -> int:
         return hash(self.id())
@@ -156,35 +146,15 @@ class Workspace:
             }
         )
 
-    def _row(self) -> tuple[object, ...]:
-        return (
-            self.name(),
-            html.time_text(self.created_at()),
-            len(self._view["users"]),
-            len(self._view["models"]),
-            len(self._view["pipelines"]),
-            "archived" if self.archived() else "",
-        )
+    def _row(self) -> dict[str, object]:
+        return {
+            "Name": self.name(),
+            "Created At": html.time_text(self.created_at()),
+            "Users": len(self._view["users"]),
+            "Models": len(self._view["models"]),
+            "Pipelines": len(self._view["pipelines"]),
+            "State": "archived" if self.archived() else "",
+        }
 
     def _repr_html_(self) -> str:
-        return html.facts(zip(_HEADINGS, self._row(), strict=True))
-
-
-_HEADINGS = ("Name", "Created At", "Users", "Models", "Pipelines", "State")
-
-
-class Workspaces(list[Workspace]):
-    """A list of workspaces that a notebook shows as a table."""
-
-    def _repr_html_(self) -> str:
-        return html.table(_HEADINGS, (workspace._row() for workspace in self), empty="workspaces")
-
-
-def workspace_of(session: Session, workspace_id: int) -> Workspace:
-    """Return the workspace with that id.
-
-    Raises:
-        NotFound: There is none.
-    """
-    view = session.transport.call("GET", path("workspaces", workspace_id)).json()
-    return Workspace(session, view)
+        return html.facts(self._row().items())
