@@ -133,6 +133,8 @@ OTHER_HOSTS_START_TIMEOUT_S = 20.0
 # The inference log
 LOG_COMMIT_INTERVAL_S = 0.05
 LOG_COMMIT_ENTRIES_MAX = 2_000
+LOG_WORK_S = 50e-6  # that the log's thread works without a pause
+LOG_PAUSE_S = 300e-6
 LOG_QUEUE_ENTRIES_MAX = 100_000
 LOG_QUEUE_BYTES_MAX = 256 * MIB
 LOG_COMMIT_BYTES_MAX = 32 * MIB
@@ -161,6 +163,7 @@ LOG_DESCRIPTIONS_CACHED_MAX = 1_000
 LOG_FILE_BYTES_MIN = 64 * KIB  # files below that are of one size
 LOG_FILE_BYTES_MAX = 128 * MIB
 LOG_REPLACED_KEPT_S = 3_600.0  # for who reads them
+LOG_CHECKPOINT_COMMITS = 10  # each commit reads those since the last checkpoint, all at once
 LOG_UPKEEP_INTERVAL_S = 60.0
 LOG_KEPT_DAYS = 30
 LOG_KEPT_BYTES = 10 * GIB

@@ -46,6 +46,11 @@ def numbers(values: Iterable[int], dtype: str, count: int) -> pa.Array:
     return _flat(np.fromiter(values, dtype=dtype, count=count), dtype)
 
 
+def integers(values: Array) -> pa.Array:
+    """Return integers as an Arrow array of their type."""
+    return _flat(np.ascontiguousarray(values), str(values.dtype))
+
+
 def texts(values: Sequence[str]) -> pa.Array:
     """Return texts as an Arrow string array.
 

@@ -11,7 +11,7 @@ and not two thousand. Each blob is an Arrow IPC stream of one batch, readable wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,12 +56,15 @@ class Segment:
     body: bytes
 
 
-def encode(entries: Sequence[Entry]) -> tuple[list[Segment], list[Exception]]:
+def encode(
+    entries: Sequence[Entry], breathe: Callable[[], None] = lambda: None
+) -> tuple[list[Segment], list[Exception]]:
     """Turn a group of entries into segments.
 
     Args:
         entries: In the order in which they were appended; those of inferences have a numbered
             ticket.
+        breathe: Called often, between pieces of work that take some microseconds.
 
     Returns:
         The segments, and why an entry could not be encoded, for each such entry: one that holds
@@ -81,18 +84,22 @@ def encode(entries: Sequence[Entry]) -> tuple[list[Segment], list[Exception]]:
             key = (id(entry.route), id(seen.model), seen.status, seen.code)
         buckets.setdefault(key, []).append((number, entry))
         number += len(entry.request_ids)
+        breathe()
     segments: list[Segment] = []
     refused: list[Exception] = []
     for bucket in buckets.values():
         try:  # nearly always they are all alike; finding out costs more than trying
-            segments.append(_segment(bucket))
+            segments.append(_segment(bucket, breathe))
         except Exception:
-            _encode_apart(bucket, segments, refused)
+            _encode_apart(bucket, segments, refused, breathe)
     return segments, refused
 
 
 def _encode_apart(
-    bucket: Sequence[Numbered], segments: list[Segment], refused: list[Exception]
+    bucket: Sequence[Numbered],
+    segments: list[Segment],
+    refused: list[Exception],
+    breathe: Callable[[], None],
 ) -> None:
     """Encode entries of different layouts, each layout by itself, a bad entry by nobody."""
     alike: dict[Layout, list[Numbered]] = {}
@@ -103,11 +110,11 @@ def _encode_apart(
             refused.append(error)
     for several in alike.values():
         try:
-            segments.append(_segment(several))
+            segments.append(_segment(several, breathe))
         except Exception:
             for numbered in several:
                 try:
-                    segments.append(_segment([numbered]))
+                    segments.append(_segment([numbered], breathe))
                 except Exception as error:
                     refused.append(error)
 
@@ -126,63 +133,66 @@ class _Requests:
     """
 
     model: int
-    ids: list[str]
-    times_us: list[int]
-    integers: tuple[list[int], ...]
+    times_us: Array
+    integers: tuple[Array, ...]
     last: pa.Array
     tensors: list[tuple[Array, ...]]
     observed: list[int]
 
 
-def _inferences(entries: Sequence[InferenceEntry]) -> _Requests:
-    ids: list[str] = []
-    numbers: tuple[list[int], ...] = ([], [], [], [], [])
-    times_us, rows, elapsed, ended, sampled = numbers
-    tensors = []
-    for entry in entries:
-        count = len(entry.request_ids)
-        champion = entry.champion
-        ids += entry.request_ids
-        times_us += entry.times_us
-        rows += entry.rows
-        sampled += entry.sampled
-        elapsed += [champion.elapsed_ns] * count
-        ended += [champion.time_us] * count
-        several = (*entry.inputs.values(), *(champion.outputs or ()))
-        if champion.anomalies:
-            several = (*several, *(array for _, array in sorted(champion.anomalies.items())))
-        tensors.append(several)
-    masks = arrays.numbers(sampled, "uint64", len(sampled))
-    return _Requests(0, ids, times_us, (times_us, rows, elapsed, ended), masks, tensors, [])
+def _inferences(
+    entries: Sequence[InferenceEntry], counts: Array, breathe: Callable[[], None]
+) -> _Requests:
+    times_us = _chained([entry.times_us for entry in entries], "int64")
+    breathe()
+    rows = _chained([entry.rows for entry in entries], "int64")
+    masks = _chained([entry.sampled for entry in entries], "uint64")
+    breathe()
+    champions = [entry.champion for entry in entries]
+    elapsed = np.repeat([champion.elapsed_ns for champion in champions], counts)
+    ended = np.repeat([champion.time_us for champion in champions], counts)
+    breathe()
+    tensors = [
+        (*entry.inputs.values(), *(champion.outputs or ()))
+        for entry, champion in zip(entries, champions, strict=True)
+    ]
+    if champions[0].anomalies:
+        tensors = [
+            (*several, *(array for _, array in sorted(champion.anomalies.items())))
+            for several, champion in zip(tensors, champions, strict=True)
+        ]
+    last = arrays.integers(masks)
+    return _Requests(0, times_us, (times_us, rows, elapsed, ended), last, tensors, [])
 
 
-def _observations(entries: Sequence[ObservationEntry]) -> _Requests:
-    ids: list[str] = []
-    numbers: tuple[list[int], ...] = ([], [], [], [], [])
-    of, rows, elapsed, ended, observed = numbers
+def _observations(
+    entries: Sequence[ObservationEntry], counts: Array, breathe: Callable[[], None]
+) -> _Requests:
+    rows = _chained([entry.rows for entry in entries], "int64")
+    seen = [entry.observation for entry in entries]
+    elapsed = np.repeat([each.elapsed_ns for each in seen], counts)
+    ended = np.repeat([each.time_us for each in seen], counts)
+    breathe()
+    of: list[int] = []
+    observed: list[int] = []
     errors: list[str | None] = []
-    tensors = []
-    for entry in entries:
-        count = len(entry.request_ids)
-        seen = entry.observation
-        ids += entry.request_ids
-        rows += entry.rows
-        elapsed += [seen.elapsed_ns] * count
-        ended += [seen.time_us] * count
-        errors += [seen.error] * count
+    for entry, count in zip(entries, counts.tolist(), strict=True):
+        errors += [entry.observation.error] * count
         first = entry.ticket.number
         if first is None:
             of += [NO_ENTRY] * count
         else:
             of += [first + position for position in entry.positions]
             observed += (first + min(entry.positions), first + max(entry.positions))
-        tensors.append(seen.outputs or ())
-    model = _index_of(entries[0].observation.model, entries[0].route)
+        breathe()
+    model = _index_of(seen[0].model, entries[0].route)
     last = arrays.texts_or_null(errors)
-    return _Requests(model, ids, ended, (of, rows, elapsed, ended), last, tensors, observed)
+    tensors = [each.outputs or () for each in seen]
+    integers = (np.array(of, dtype=np.int64), rows, elapsed, ended)
+    return _Requests(model, ended, integers, last, tensors, observed)
 
 
-def _segment(bucket: Sequence[Numbered]) -> Segment:
+def _segment(bucket: Sequence[Numbered], breathe: Callable[[], None]) -> Segment:
     """Encode entries of one bucket.
 
     Raises:
@@ -191,39 +201,57 @@ def _segment(bucket: Sequence[Numbered]) -> Segment:
     entries = [entry for _, entry in bucket]
     first = entries[0]
     layout = Layout.of(first)
+    counts = np.array([len(entry.request_ids) for entry in entries])
     inferences = [entry for entry in entries if isinstance(entry, InferenceEntry)]
     observations = [entry for entry in entries if isinstance(entry, ObservationEntry)]
-    requests = _inferences(inferences) if inferences else _observations(observations)
-    numbers: list[int] = []
-    for number, entry in bucket:
-        numbers += range(number, number + len(entry.request_ids))
-    count = len(numbers)
+    breathe()
+    if inferences:
+        requests = _inferences(inferences, counts, breathe)
+    else:
+        requests = _observations(observations, counts, breathe)
+    breathe()
+    ids = arrays.texts([each for entry in entries for each in entry.request_ids])
+    numbers = _counted_from(np.array([number for number, _ in bucket]), counts)
+    breathe()
     head = [
-        arrays.numbers(numbers, "int32", count),
-        arrays.texts(requests.ids),
-        *(arrays.numbers(values, "int64", len(values)) for values in requests.integers),
+        arrays.integers(numbers.astype(np.int32)),
+        ids,
+        *map(arrays.integers, requests.integers),
         requests.last,
     ]
     body: list[pa.Array] = []
     rows = [sum(entry.rows) for entry in entries]
     tensors = zip(*requests.tensors, strict=True)
     for column, values in zip(layout.tensors(), tensors, strict=True):
+        breathe()
         stored = _join(column, values, rows)
         if column.is_stored:
             (body if column.per_row else head).append(stored)
+    breathe()
     return Segment(
         kind=layout.kind,
         route=first.route,
         model=requests.model,
-        entries=count,
+        entries=len(numbers),
         rows=sum(rows),
-        first_time_us=min(requests.times_us),
-        last_time_us=max(requests.times_us),
+        first_time_us=int(requests.times_us.min()),
+        last_time_us=int(requests.times_us.max()),
         first_of=min(requests.observed, default=None),
         last_of=max(requests.observed, default=None),
         head=_stream(head_schema(layout), head),
         body=_stream(body_schema(layout), body) if body else b"",
     )
+
+
+def _chained(several: Sequence[Sequence[int]], dtype: str) -> Array:
+    """Return the integers of all entries, one after the other."""
+    return np.array([each for one in several for each in one], dtype=dtype)
+
+
+def _counted_from(firsts: Array, counts: Array) -> Array:
+    """Return the number of each request: an entry's are counted from that of its first one."""
+    starts = np.cumsum(counts) - counts
+    return np.arange(counts.sum()) + np.repeat(firsts - starts, counts)
 
 
 def _index_of(model: ServedModel, route: Route) -> int:

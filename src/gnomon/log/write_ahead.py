@@ -169,6 +169,7 @@ class WriteAhead:
                 execute("UPDATE write_ahead SET life = ?", (self.life,))
             execute("COMMIT")
             self._rows = self._count_rows()
+            self._bytes = self._size()
         except BaseException:
             self._connection.close()
             raise
@@ -203,6 +204,7 @@ class WriteAhead:
                 execute("ROLLBACK")
             raise
         self._rows += sum(segment.rows for segment in segments if segment.kind is Kind.INFERENCE)
+        self._bytes += sum(len(segment.head) + len(segment.body) for segment in segments)
         if len(self._routes) > limits.LOG_ROUTES_CACHED_MAX:
             self._routes.clear()
         self._routes.update(added)
@@ -213,9 +215,12 @@ class WriteAhead:
         Raises:
             Full: It holds as much as it may.
         """
+        # Much may have moved since they were last counted.
         if self._rows > limits.LOG_BACKLOG_ROWS_MAX:
-            self._rows = self._count_rows()  # much may have moved since it was last counted
-        if self._rows > limits.LOG_BACKLOG_ROWS_MAX or self._size() > limits.LOG_BACKLOG_BYTES_MAX:
+            self._rows = self._count_rows()
+        if self._bytes > limits.LOG_BACKLOG_BYTES_MAX:
+            self._bytes = self._size()
+        if self._rows > limits.LOG_BACKLOG_ROWS_MAX or self._bytes > limits.LOG_BACKLOG_BYTES_MAX:
             raise Full("the write-ahead is full, for nothing moves to the tables")
 
     def _count_rows(self) -> int:

@@ -17,6 +17,7 @@ from gnomon.core import limits
 from gnomon.core.inference import InferenceEntry, Told
 from gnomon.log import segments
 from gnomon.log.arrays import bytes_of
+from gnomon.log.breather import Breather
 from gnomon.log.layouts import Entry
 from gnomon.log.redaction import redacted
 from gnomon.log.segments import Segment
@@ -104,12 +105,13 @@ class LogWriter:
         self._store: WriteAhead | None = None
         self._identity: tuple[str, int] | None = None
         self._taken = 0  # also the number of the next one
+        self._breathe = Breather(self._is_hurried)
 
         self._waiters = Waiters()
         self._wake = threading.Event()
         self._settled = threading.Condition()  # guards what other threads ask for
         self._wanted = 0  # requests whose commit somebody waits for
-        self._hurried = False
+        self._asked = False
         self._close_by: float | None = None  # monotonic
         self._thread = threading.Thread(target=self._run, name="inference-log", daemon=True)
         self._thread.start()
@@ -190,7 +192,7 @@ class LogWriter:
         with self._settled:
             target = self._requests_in
             self._wanted = max(self._wanted, target)
-            self._hurried = True
+            self._asked = True
         self._wake.set()
         return target
 
@@ -230,7 +232,7 @@ class LogWriter:
         failures = 0 if self._connect() else 1
         while not self._is_over(group):
             self._wait(failures)
-            self._hurried = False
+            self._asked = False
             if self._store is None and not self._connect():
                 failures += 1
                 continue
@@ -254,18 +256,28 @@ class LogWriter:
         return (group is None and not self._queue) or time.monotonic() >= self._close_by
 
     def _is_due(self) -> bool:
+        return self._requests_in - self._taken >= limits.LOG_COMMIT_ENTRIES_MAX or self._is_waited()
+
+    def _is_waited(self) -> bool:
+        """Say whether somebody waits for a commit."""
         return (
-            self._requests_in - self._taken >= limits.LOG_COMMIT_ENTRIES_MAX
-            or self._wanted > self._requests_out
+            self._wanted > self._requests_out
             or self._awaited > self._requests_out
             or self._close_by is not None
+        )
+
+    def _is_hurried(self) -> bool:
+        """Say whether somebody waits, or so much comes that pauses cost more than they spare."""
+        return (
+            self._is_waited()
+            or self._requests_in - self._requests_out >= limits.LOG_COMMIT_ENTRIES_MAX // 2
         )
 
     def _wait(self, failures: int) -> None:
         """Sleep until there is something to commit, and then until it is worth it, or asked for."""
         if failures:
             pause_s = limits.LOG_COMMIT_INTERVAL_S * 2.0 ** min(failures - 1, 10)
-            self._sleep(lambda: self._hurried, min(pause_s, limits.LOG_RETRY_MAX_S))
+            self._sleep(lambda: self._asked, min(pause_s, limits.LOG_RETRY_MAX_S))
         else:
             self._sleep(lambda: bool(self._queue) or self._is_due(), None)
             self._sleep(self._is_due, limits.LOG_COMMIT_INTERVAL_S)
@@ -282,6 +294,7 @@ class LogWriter:
 
     def _take(self) -> _Group:
         """Take what fits one group from the queue and encode it; lets the entries go."""
+        self._breathe.begin()
         base, size = self._taken, 0
         entries: list[Entry] = []
         while (
@@ -295,9 +308,12 @@ class LogWriter:
             entries.append(entry)
             size += entry_size
             self._taken += len(entry.request_ids)
+            self._breathe()
         count = self._taken - base
         try:
-            encoded, reasons = segments.encode([redacted(entry) for entry in entries])
+            encoded, reasons = segments.encode(
+                [redacted(entry) for entry in entries], self._breathe
+            )
         except Exception as error:  # a fault of ours must not end the log
             encoded, reasons = [], [error]
         refused = count - sum(segment.entries for segment in encoded)

@@ -1,0 +1,35 @@
+"""How the thread that encodes shares the interpreter, and the core, with the loop."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from gnomon.core import limits
+
+
+class Breather:
+    """Pauses between small pieces of work, so that no request waits for more than one of them.
+
+    A thread that computes keeps the interpreter until another one has waited for it for a whole
+    switch interval, and the kernel lets it finish its slice: a request that came meanwhile would
+    take ten times as long. Whoever is in a hurry does not pause.
+
+    Args:
+        is_hurried: Says whether there is no time for pauses.
+    """
+
+    def __init__(self, is_hurried: Callable[[], bool]) -> None:
+        self._is_hurried = is_hurried
+        self._until = 0.0
+
+    def begin(self) -> None:
+        """Start a piece of work."""
+        self._until = time.perf_counter() + limits.LOG_WORK_S
+
+    def __call__(self) -> None:
+        """Pause, if the last pause was long enough ago."""
+        if time.perf_counter() >= self._until:
+            if not self._is_hurried():
+                time.sleep(limits.LOG_PAUSE_S)
+            self.begin()
