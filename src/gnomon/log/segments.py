@@ -251,7 +251,8 @@ def _chained(several: Sequence[Sequence[int]], dtype: str) -> Array:
 def _counted_from(firsts: Array, counts: Array) -> Array:
     """Return the number of each request: an entry's are counted from that of its first one."""
     starts = np.cumsum(counts) - counts
-    return np.arange(counts.sum()) + np.repeat(firsts - starts, counts)
+    numbers: Array = np.arange(counts.sum()) + np.repeat(firsts - starts, counts)
+    return numbers
 
 
 def _index_of(model: ServedModel, route: Route) -> int:
