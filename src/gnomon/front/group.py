@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -373,7 +372,4 @@ class Group:
             for call in calls:
                 if call.answer_bytes is None:
                     fail(call)
-        now_ns = time.time_ns()
-        self._service.tallies[CHAMPION].took(
-            [max(0, now_ns - time_ns) for time_ns in self._members.times_ns(part.positions)]
-        )
+        self._service.tallies[CHAMPION].took(self._members.took_ns(part.positions))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -25,12 +26,13 @@ class Members:
         rows: Input rows of each.
     """
 
-    __slots__ = ("_calls", "_request_ids", "_rows", "_starts", "_times_ns")
+    __slots__ = ("_calls", "_clock_ns", "_request_ids", "_rows", "_starts", "_times_ns")
 
     def __init__(self, calls: list[Call], rows: list[int]) -> None:
         self._calls: list[Call | None] = list(calls)
         self._request_ids = [call.request_id for call in calls]
         self._times_ns = [call.time_ns for call in calls]
+        self._clock_ns = time.perf_counter_ns() - time.time_ns()  # of that turn of the loop
         self._rows = rows
         self._starts = list(accumulate(rows, initial=0))
 
@@ -51,6 +53,11 @@ class Members:
     def times_ns(self, positions: range) -> list[int]:
         """Return when they arrived, nanoseconds since 1970."""
         return self._times_ns[_slice(positions)]
+
+    def took_ns(self, positions: range) -> list[int]:
+        """Return how long ago they arrived, even if the clock has been set since."""
+        now_ns = time.perf_counter_ns() - self._clock_ns
+        return [max(0, now_ns - time_ns) for time_ns in self.times_ns(positions)]
 
     def rows(self, positions: range) -> list[int]:
         """Return how many rows each has."""
