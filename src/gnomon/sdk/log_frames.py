@@ -71,11 +71,15 @@ class LogFrame:
         """
         import pyarrow as pa
 
-        columns = {
-            self._shown(name): pa.array([row.get(name) for row in self._rows], self._type(name))
-            for name in self._names
-        }
-        return pa.table(columns)
+        return pa.table({self._shown(name): self._column(name) for name in self._names})
+
+    def _column(self, name: str) -> pa.Array:
+        import pyarrow as pa
+
+        try:
+            return pa.array([row.get(name) for row in self._rows], self._type(name))
+        except pa.ArrowException:  # as an integer that no float is equal to
+            raise _of_different_kinds(name) from None
 
     def _shown(self, name: str) -> str:
         if self._dataset.separator is None:
@@ -88,10 +92,7 @@ class LogFrame:
 
         found = self._kinds.get(name, ("time", 0))
         if found is None:
-            raise Invalid(
-                f"{name} has values of different kinds in these requests, which are no one table: "
-                "ask for fewer requests, or export the log, which makes a file for each kind."
-            )
+            raise _of_different_kinds(name)
         dtype, depth = found
         if dtype == "time":
             kind = pa.timestamp("us", tz="UTC")
@@ -162,6 +163,13 @@ def _common(one: Kind, other: Kind) -> Kind | None:
     if one[1] == other[1] and STRING not in (one[0], other[0]):
         return np.result_type(one[0], other[0]).name, one[1]
     return None
+
+
+def _of_different_kinds(name: str) -> Invalid:
+    return Invalid(
+        f"{name} has values of different kinds in these requests, which are no one table: "
+        "ask for fewer requests, or export the log, which makes a file for each kind."
+    )
 
 
 def _prefix(model: LoggedModel) -> str:
