@@ -30,6 +30,8 @@ from gnomon.log.query import LogQuery
 from gnomon.log.reader import read
 from gnomon.log.table import LogTable
 from gnomon.log.writer import LogWriter
+from gnomon.server.serve import FLUSHER_ENVIRONMENT
+from gnomon.settings import child_environment
 from tests.log.entries import SHADOWED
 
 RATE = 20_000
@@ -88,7 +90,8 @@ def write(directory: Path, count: int, figures: dict[str, Figure]) -> int:
     generator = np.random.default_rng(1)
     values = [generator.normal(size=(GROUP, 29)).astype(np.float32) for _ in range(200)]
     log = LogWriter(directory / "front-0.sqlite")
-    flusher = subprocess.Popen([sys.executable, "-c", FLUSHER, str(directory)])
+    command = [sys.executable, "-c", FLUSHER, str(directory)]
+    flusher = subprocess.Popen(command, env=child_environment(**FLUSHER_ENVIRONMENT))
     try:
         process = psutil.Process(flusher.pid)
         start, first_us = time.monotonic(), time.time_ns() // 1_000

@@ -9,10 +9,12 @@ import subprocess
 import threading
 import time
 
+import psutil
 import pytest
 
 from gnomon.core import limits
 from gnomon.core.errors import ServerUnreachable
+from gnomon.server.serve import FLUSHER_ENVIRONMENT
 from tests.end_to_end import killing
 from tests.end_to_end.conftest import running
 from tests.waiting import until
@@ -42,6 +44,12 @@ def check(history, pipelines):
         assert found.requests > 0.5 * len(history.answered[level]) > 25
         assert level == "async" or found.lost == []
         assert found.lost_before_s < LOST_S, (found.lost, history.kills)
+
+
+def test_the_threads_and_the_memory_of_a_servers_flusher_are_bounded(server):
+    flusher = psutil.Process(server.pids()["flusher"])
+
+    assert FLUSHER_ENVIRONMENT.items() <= flusher.environ().items()
 
 
 def test_what_was_answered_is_in_the_log_whatever_is_killed(server, pipelines):

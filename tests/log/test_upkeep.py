@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import time
 
 import polars as pl
@@ -107,7 +108,7 @@ def test_files_that_were_replaced_are_deleted_when_nobody_reads_them_any_more(pa
     flusher = Flusher(path.parent)
     for number in range(16):
         move(path, flusher, [inference(number, time_us=NOW_US)])
-    files = lambda: list(table(path.parent).path.glob("*/*.parquet"))  # noqa: E731
+    files = lambda: list(table(path.parent).path.glob("metadata.log=*/*"))  # noqa: E731
 
     flusher.tidy()
     assert len(files()) == 17
@@ -116,6 +117,27 @@ def test_files_that_were_replaced_are_deleted_when_nobody_reads_them_any_more(pa
     flusher.tidy()
     assert files() == [file.path for file in table(path.parent).files()]
     assert len(all_records(path.parent)) == 16
+
+
+def test_commits_and_files_that_nobody_reads_any_more_are_forgotten_by_the_table(path, monkeypatch):
+    flusher = Flusher(path.parent)
+    long_ago_s = time.time() - 2 * limits.LOG_REPLACED_KEPT_S
+    with monkeypatch.context() as then:
+        then.setattr(time, "time", lambda: long_ago_s)
+        for number in range(20):
+            move(path, flusher, [inference(number, time_us=NOW_US)])
+        flusher.tidy()
+    commits = table(path.parent).path / "_delta_log"
+    for each in commits.iterdir():
+        os.utime(each, (long_ago_s, long_ago_s))
+
+    for number in range(20, 32):
+        move(path, flusher, [inference(number, time_us=NOW_US)])
+
+    newest = max(commits.glob("*.checkpoint.parquet"))
+    assert not any(pl.read_parquet(newest)["remove"].struct.field("path").is_not_null())
+    assert min(each.name for each in commits.glob("*.json")) >= "0" * 18 + "20.json"
+    assert len(all_records(path.parent)) == 32
 
 
 def test_a_merge_that_fails_leaves_the_table_as_it_was(path, monkeypatch):

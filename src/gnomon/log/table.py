@@ -13,7 +13,7 @@ import deltalake
 import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
-from deltalake import CommitProperties, DeltaTable, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 from deltalake.exceptions import DeltaError
 from deltalake.transaction import AddAction, RemoveAction
 
@@ -25,13 +25,18 @@ from gnomon.log.units import LOG, PLACE, TIME, Description
 from gnomon.private_files import sync, write_private
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_COMMITS = "_delta_log"
 _DESCRIPTIONS = "_gnomon"  # what starts with an underscore is no part of a table
+_KEPT = f"interval {limits.LOG_REPLACED_KEPT_S:.0f} seconds"
 _CONFIGURATION = {
     # Statistics of two columns: by them readers choose files, and more would only be long.
     "delta.dataSkippingStatsColumns": f"`{TIME}`,`{PLACE}`",
-    "delta.logRetentionDuration": "interval 1 days",
-    "delta.enableExpiredLogCleanup": "true",
+    # Each commit lists those that are kept, and each checkpoint names the files that were replaced
+    # (for 30 days and 7, if nothing is said). Nobody reads a version whose files are gone.
+    "delta.logRetentionDuration": _KEPT,
+    "delta.deletedFileRetentionDuration": _KEPT,
 }
+_NO_CHECKPOINT = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 TABLE_ERRORS = (DeltaError, pa.ArrowException, OSError, ValueError)
 _STATISTICS_US = 1_000  # times in a table's statistics are cut to milliseconds
 
@@ -95,10 +100,9 @@ class LogTable:
             One of TABLE_ERRORS: It may be there or not.
         """
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        deltalake.write_deltalake(
-            str(path),
-            pa.schema(list(types.items())).empty_table(),
-            mode="append",
+        DeltaTable.create(
+            path,
+            pa.schema(list(types.items())),
             partition_by=[LOG],
             configuration=_CONFIGURATION,
             commit_properties=_transactions(moved),
@@ -121,7 +125,8 @@ class LogTable:
         known = self.types()
         missing = [field for field in schema if field.name not in known]
         if missing:
-            self.delta.alter.add_columns(deltalake.Schema.from_arrow(pa.schema(missing)).fields)
+            fields = deltalake.Schema.from_arrow(pa.schema(missing)).fields
+            self.delta.alter.add_columns(fields, post_commithook_properties=_NO_CHECKPOINT)
             self.delta.update_incremental()
 
     def write_file(self, log: str, tables: Iterable[pa.Table]) -> DataFile:
@@ -171,7 +176,7 @@ class LogTable:
             moved: The packed place, for each write-ahead, before which everything has moved now.
 
         Raises:
-            One of TABLE_ERRORS: The table is as it was.
+            One of TABLE_ERRORS: It was done or not: the table is to be opened again.
         """
         now_ms = int(time.time() * 1_000)
         changes = not (added and removed)
@@ -202,17 +207,32 @@ class LogTable:
             self.delta.schema(),
             partition_by=[LOG],
             commit_properties=_transactions(moved or {}),
+            post_commithook_properties=_NO_CHECKPOINT,
         )
         self.delta.update_incremental()
         self.sync()
         for file in removed:
             self._blobs.pop(file.path, None)
+        if self.delta.version() % limits.LOG_CHECKPOINT_COMMITS == 0:
+            self._checkpoint()
 
     def sync(self) -> None:
         """Have the newest commit, which is the last one of this process, on the disk."""
-        log = self.path / "_delta_log"
+        log = self.path / _COMMITS
         for path in (log / f"{self.delta.version():020}.json", log, self.path):
             sync(path)
+
+    def _checkpoint(self) -> None:
+        """Write what all commits together say to one file, and delete commits that are too old."""
+        # Before, so that what stands for them is an older file: it is on the disk for long, and who
+        # copies the table meanwhile has it.
+        self.delta.cleanup_metadata()
+        self.delta.create_checkpoint()
+        log = self.path / _COMMITS
+        written = f"{self.delta.version():020}.checkpoint.parquet"
+        for path in (log / written, log / "_last_checkpoint", log):
+            sync(path)
+        self.delta = DeltaTable(self.path)  # as it is, it would go on reading those before
 
     @property
     def number(self) -> int:

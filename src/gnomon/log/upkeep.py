@@ -27,7 +27,7 @@ def merge_small_files(table: LogTable) -> None:
     """Merge files that lie beside each other, so that there are never many.
 
     Raises:
-        One of TABLE_ERRORS: It was not done; the table is as it was.
+        One of TABLE_ERRORS: It was done or not: the table is to be opened again.
     """
     for _, files in groupby(table.files(), key=lambda file: file.log):
         run = _run_of_small(list(files))
@@ -63,7 +63,7 @@ def _rows(files: Sequence[DataFile]) -> Iterator[pa.Table]:
     for file in files:
         with parquet.opened(file.path) as source:
             for group in range(source.metadata.num_row_groups):
-                waiting.append(source.read_row_group(group))
+                waiting.append(source.read_row_group(group, use_threads=False))
                 if (
                     sum(table.num_rows for table in waiting) >= limits.LOG_ROW_GROUP_ROWS
                     or sum(table.nbytes for table in waiting) >= limits.LOG_FLUSH_BYTES_MAX

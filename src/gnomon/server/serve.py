@@ -49,6 +49,15 @@ NURSERY_ENVIRONMENT = {
     "ORT_DISABLE_TELEMETRY": "1",
 }
 
+# Read by the libraries of the flusher when they are loaded. Left alone they start threads by the
+# number of cores, each with memory that it keeps: much for a process that writes now and then.
+FLUSHER_ENVIRONMENT = {
+    "ARROW_DEFAULT_MEMORY_POOL": "system",  # of libc, which can give all back that is free
+    "_RJEM_MALLOC_CONF": "narenas:1,dirty_decay_ms:0",  # the allocator in deltalake
+    "TOKIO_WORKER_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions:
@@ -193,7 +202,7 @@ class _Server:
                 for index, name in enumerate(front_names(fronts))
             ),
             self._child("control", "control", control, *count, *python),
-            self._child("flusher", "flusher", None, *count),
+            self._child("flusher", "flusher", None, *count, **FLUSHER_ENVIRONMENT),
         ]
 
     async def run(self) -> int:
@@ -216,7 +225,14 @@ class _Server:
             )
         return code
 
-    def _child(self, role: str, name: str, listener: socket.socket | None, *more: str) -> Child:
+    def _child(
+        self,
+        role: str,
+        name: str,
+        listener: socket.socket | None,
+        *more: str,
+        **environment: str,
+    ) -> Child:
         ready_read, ready_write = os.pipe()
         listening = (listener.fileno(),) if listener else ()
         descriptors = (*listening, self._supervisor.lifeline, ready_write)
@@ -230,7 +246,7 @@ class _Server:
         ]
         return Child(
             name=name,
-            prepare=lambda: (command, child_environment(), descriptors),
+            prepare=lambda: (command, child_environment(**environment), descriptors),
             ready=ready_read,
             log_path=self._home.logs / f"{name}.log",
         )
