@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import json
 import os
 import resource
 import sys
@@ -12,6 +13,8 @@ import time
 from functools import partial
 from pathlib import Path
 
+import psutil
+import pyarrow as pa
 import pytest
 
 from gnomon.core import limits
@@ -79,6 +82,26 @@ def flush_without_end(directory: str, cell_bytes_max: str) -> None:
     while True:
         flusher.flush()
         flusher.tidy()
+
+
+def flush_often(directory: str, *counts: str) -> None:
+    """Move a second's requests as often as said, with a tidy-up a minute as they were 5 s apart.
+
+    Prints memory and threads after each of the counts.
+    """
+    writer = LogWriter(Path(directory) / "front-0.sqlite")
+    flusher, process = Flusher(Path(directory)), psutil.Process()
+    for commits in range(1, int(counts[-1]) + 1):
+        for _ in range(10):
+            assert writer.append(inference(commits, rows=100, time_us=time.time_ns() // 1_000))
+        assert writer.commit(30)
+        flusher.flush()
+        if commits % 12 == 0:
+            flusher.tidy()
+        pa.default_memory_pool().release_unused()
+        if str(commits) in counts:
+            rss_mb = process.memory_info().rss / 1e6
+            print(json.dumps({"rss_mb": rss_mb, "threads": process.num_threads()}), flush=True)
 
 
 def append_and_stop(path: str, count: str) -> None:
@@ -211,7 +234,7 @@ def commit_to_a_disk_that_fills_at_each_write(path: str) -> None:
     failures = 0
     for step in range(40):
         file = Path(path) / str(step) / "front-0.sqlite"
-        resource.setrlimit(resource.RLIMIT_FSIZE, (step * 1_500, hard))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (step * 3 * limits.LOG_PAGE_BYTES // 8, hard))
         writer = LogWriter(file)
         for number in range(20):
             assert writer.append(inference(number))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 import threading
@@ -11,6 +12,7 @@ import pyarrow as pa
 import pytest
 from deltalake import DeltaTable
 
+from gnomon import settings
 from gnomon.core import limits
 from gnomon.core.inference import Status
 from gnomon.log import flusher as flushing
@@ -21,6 +23,8 @@ from gnomon.log.reader import read
 from gnomon.log.tables import LogTables
 from gnomon.log.where import Where
 from gnomon.log.writer import LogWriter
+from gnomon.private_files import sync
+from gnomon.server.serve import FLUSHER_ENVIRONMENT
 from tests.log.entries import (
     ALONE,
     SHADOWED,
@@ -269,16 +273,51 @@ def test_a_write_ahead_that_was_emptied_and_refilled_is_not_taken_for_what_has_m
     assert ids(all_records(path.parent)) == ["3", "2", "1", "0"]
 
 
-def test_what_moved_is_known_after_the_table_has_had_a_checkpoint(path):
+def test_what_moved_is_known_after_the_table_has_had_a_checkpoint(path, monkeypatch):
+    synced = []
+    monkeypatch.setattr("gnomon.log.table.sync", lambda path: synced.append(path) or sync(path))
     flusher = Flusher(path.parent)
-    for number in range(105):  # a checkpoint is written with every hundredth commit
+    for number in range(12):
         write(path, [inference(number)])
         flusher.flush()
 
-    write(path, [inference(105)])
+    write(path, [inference(12)])
 
-    assert list(directory_of(path.parent, 1, 1).glob("1/_delta_log/*.checkpoint.parquet"))
-    assert [int(each) for each in ids(all_records(path.parent))] == list(range(105, -1, -1))
+    [written] = directory_of(path.parent, 1, 1).glob("1/_delta_log/*.checkpoint.parquet")
+    assert {written, written.with_name("_last_checkpoint")} <= set(synced)
+    assert [int(each) for each in ids(all_records(path.parent))] == list(range(12, -1, -1))
+
+
+def test_a_checkpoint_that_fails_loses_and_doubles_nothing_and_is_made_later(path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    flusher = Flusher(path.parent)
+    with monkeypatch.context() as full:
+        full.setattr(DeltaTable, "create_checkpoint", fail)
+        for number in range(12):
+            write(path, [inference(number)])
+            flusher.flush()
+    commits = directory_of(path.parent, 1, 1) / "1" / "_delta_log"
+    assert not list(commits.glob("*.checkpoint.parquet"))
+    assert numbers(path.parent) == list(range(12))
+
+    for number in range(12, 20):
+        write(path, [inference(number)])
+        flusher.flush()
+
+    assert list(commits.glob("*.checkpoint.parquet"))
+    assert numbers(path.parent) == list(range(20))
+
+
+def test_many_commits_take_no_more_memory_and_no_more_threads_than_some(tmp_path):
+    environment = settings.child_environment(**FLUSHER_ENVIRONMENT)
+    with child("flush_often", tmp_path, 36, 108, env=environment) as process:
+        out, _ = process.communicate(timeout=60)
+
+    some, many = (json.loads(line) for line in out.splitlines())
+    assert many["rss_mb"] - some["rss_mb"] < 5
+    assert many["threads"] < 40
 
 
 def test_a_new_challenger_adds_columns(path):

@@ -1,4 +1,4 @@
-"""Takes segments out of a write-ahead, while its writer is at work."""
+"""Takes segments out of a write-ahead, and mends its index, while its writer is at work."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from gnomon.core import limits
+from gnomon.log import indexes
 from gnomon.log.layouts import Kind
 from gnomon.log.stored import Place
 
@@ -55,6 +56,16 @@ def set_damaged_aside(path: Path, uuid: str, seqs: Collection[int]) -> None:
         connection.executemany(_DELETE, one_each)
 
 
+def renew_index(path: Path, uuid: str) -> None:
+    """Make the index of a write-ahead anew from its segments.
+
+    Raises:
+        sqlite3.Error: It could not be made; the index is as it was.
+    """
+    with _opened(path, uuid) as connection:
+        connection.execute(indexes.RENEW)
+
+
 @contextlib.contextmanager
 def _opened(path: Path, uuid: str) -> Iterator[sqlite3.Connection]:
     uri = f"{path.absolute().as_uri()}?mode=rw"
@@ -63,6 +74,9 @@ def _opened(path: Path, uuid: str) -> Iterator[sqlite3.Connection]:
     ) as connection:
         if connection.execute("SELECT uuid FROM write_ahead").fetchone() != (uuid,):
             raise sqlite3.DatabaseError("it was replaced by another one")
+        # Where SQLite is built to write zeros over all that is deleted, that would be as much to
+        # write as what was logged.
+        connection.execute("PRAGMA secure_delete=FAST")
         yield connection
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import fcntl
 import logging
 import sqlite3
@@ -17,7 +16,7 @@ from typing import IO
 import pyarrow as pa
 
 from gnomon.core import limits
-from gnomon.log.emptying import delete_moved, set_damaged_aside
+from gnomon.log.emptying import delete_moved, renew_index, set_damaged_aside
 from gnomon.log.ended import find_ended
 from gnomon.log.places import directory_of, pipeline_directories
 from gnomon.log.stored import Place, StoredLog
@@ -66,15 +65,9 @@ def run(directory: Path, stop: threading.Event, keep: Keep = _USUAL) -> None:
             is_behind = flusher.flush()
             if time.monotonic() - tidied >= limits.LOG_UPKEEP_INTERVAL_S:
                 flusher.tidy()
-                _return_memory()
                 tidied = time.monotonic()
-
-
-def _return_memory() -> None:
-    """Give back to the system what was freed, which allocators keep in pieces and let grow."""
-    pa.default_memory_pool().release_unused()
-    with contextlib.suppress(OSError, AttributeError):  # another libc than glibc has none
-        ctypes.CDLL(None).malloc_trim(0)
+            if not is_behind:  # what a flush takes for a moment is not held until the next one
+                pa.default_memory_pool().release_unused()
 
 
 def _taken(path: Path) -> IO[str] | None:
@@ -175,7 +168,10 @@ class Flusher:
     def _flush_file(self, path: Path) -> bool:
         notices: list[str] = []
         with contextlib.closing(StoredLog(path, notices)) as log:
+            is_sound = log.check_index()
             pipelines = log.pipelines() if log.uuid else []
+        if not is_sound:
+            renew_index(path, log.uuid)  # what it does not lead to could not be deleted either
         is_behind = False
         for workspace_id, pipeline_id in pipelines:
             place = directory_of(self._directory, workspace_id, pipeline_id)
@@ -197,6 +193,7 @@ class Flusher:
             # A former life of the front can complete nothing any more.
             awaited = max(waiting.awaited, Place(log.life, 0).packed())
             ended = find_ended(log, pipeline_id, moved, awaited)
+            log.unpin()  # writing tables takes long, and what moves is deleted by nobody else
             if ended is not None:
                 waiting.note(ended.last)
                 if ended.units:

@@ -95,6 +95,7 @@ def _open(directory: Path, notices: list[str], stack: contextlib.ExitStack) -> I
             notices.append(f"{path.name}: cannot be read: {error}")
             continue
         stack.callback(log.close)
+        log.check_index()
         if aside := log.set_aside():
             notices.append(f"{path.name}: {aside} damaged segments were set aside")
         yield log

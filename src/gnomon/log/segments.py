@@ -16,7 +16,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+from pyarrow import ipc
 
+from gnomon.core import limits
 from gnomon.core.inference import InferenceEntry, ObservationEntry
 from gnomon.core.routing import Route, ServedModel
 from gnomon.core.tensors import STRING, Array, dtype_name
@@ -24,6 +26,7 @@ from gnomon.log import arrays
 from gnomon.log.layouts import Column, Entry, Kind, Layout, body_schema, head_schema
 
 NO_ENTRY = -1
+_LARGE_BYTES = 64 * limits.KIB
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 Numbered = tuple[int, Entry]  # with the number of its first request, counted in its group
@@ -52,8 +55,8 @@ class Segment:
     last_time_us: int
     first_of: int | None
     last_of: int | None
-    head: bytes
-    body: bytes
+    head: bytes | pa.Buffer
+    body: bytes | pa.Buffer
 
 
 def encode(
@@ -286,7 +289,13 @@ def _join(column: Column, values: Sequence[Array], rows: list[int]) -> pa.Array 
     return arrays.tensors(np.ascontiguousarray(joined), column.dtype, column.shape, joined.shape[0])
 
 
-def _stream(schema: tuple[pa.Schema, bytes], columns: list[pa.Array]) -> bytes:
+def _stream(schema: tuple[pa.Schema, bytes], columns: list[pa.Array]) -> bytes | pa.Buffer:
     """Return an Arrow IPC stream of one batch; its schema message is made once per layout."""
     batch = pa.RecordBatch.from_arrays(columns, schema=schema[0])
-    return b"".join((schema[1], batch.serialize(), _END_OF_STREAM))
+    size = len(schema[1]) + ipc.get_record_batch_size(batch) + len(_END_OF_STREAM)
+    if size < _LARGE_BYTES:
+        return b"".join((schema[1], batch.serialize(), _END_OF_STREAM))
+    stream = pa.allocate_buffer(size)  # the same bytes, copied once less
+    with ipc.new_stream(pa.FixedSizeBufferWriter(stream), schema[0]) as writer:
+        writer.write_batch(batch)
+    return stream

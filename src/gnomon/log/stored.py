@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import sqlite3
 import struct
 import zlib
@@ -16,11 +17,13 @@ import orjson
 from gnomon.core import limits
 from gnomon.core.routing import Route
 from gnomon.core.tensors import Array
+from gnomon.log import indexes
 from gnomon.log.layouts import Kind
 from gnomon.log.logged import LoggedInference, LoggedObservation
 from gnomon.log.views import DamagedSegment, SegmentView
 from gnomon.log.write_ahead import COVERED, FORMAT, checksum, digest
 
+_PAGE_BYTES_MIN = 512  # of SQLite
 _NUMBER_BITS = 40  # a life of a million requests a second for twelve days
 
 
@@ -78,14 +81,15 @@ class Found(NamedTuple):
 
 
 _COLUMNS = ", ".join(COVERED)
-_GROUP_BEFORE = """
+_IS_PLACE = "typeof(life) = 'integer' AND typeof(base) = 'integer'"  # unless it is damaged
+_GROUP_BEFORE = f"""
     SELECT life, base FROM segments WHERE pipeline_id = ? AND kind = ? AND (life, base) < (?, ?)
-    ORDER BY life DESC, base DESC LIMIT 1
-"""
-_NEXT_GROUP = """
+    AND {_IS_PLACE} ORDER BY life DESC, base DESC LIMIT 1
+"""  # noqa: S608
+_NEXT_GROUP = f"""
     SELECT life, base FROM segments WHERE pipeline_id = ? AND kind = ? AND (life, base) > (?, ?)
-    ORDER BY life, base LIMIT 1
-"""
+    AND {_IS_PLACE} ORDER BY life, base LIMIT 1
+"""  # noqa: S608
 _OF_GROUP = f"""
     SELECT seq, checksum, head, {_COLUMNS} FROM segments
     WHERE pipeline_id = ? AND kind = ? AND life = ? AND base = ? ORDER BY seq
@@ -95,13 +99,14 @@ _OBSERVING = f"""
     WHERE pipeline_id = ? AND kind = ? AND life = ? AND base >= ?
     AND first_of <= ? AND last_of >= ? ORDER BY base, seq
 """  # noqa: S608
-_GROUPS = """
+_GROUPS = f"""
     SELECT life, base, sum(rows), sum(length(head) + length(body)) FROM segments
-    WHERE pipeline_id = ? AND kind = ? GROUP BY life, base ORDER BY life, base
-"""
+    WHERE pipeline_id = ? AND kind = ? AND {_IS_PLACE} GROUP BY life, base ORDER BY life, base
+"""  # noqa: S608
 _ROUTE, _MODEL, _LIFE, _BASE, _BODY_CHECKSUM = map(
     COVERED.index, ("route", "model", "life", "base", "body_checksum")
 )
+_KEY = operator.itemgetter(*map(COVERED.index, ("pipeline_id", "kind", "life")))
 FIRST, LAST = Place(-1, -1), Place(2**22, 0)
 
 
@@ -123,6 +128,7 @@ class StoredLog:
         self._notices = notices
         self._routes: dict[int, tuple[Route, str]] = {}
         self._damaged: dict[int, SegmentView] = {}  # by identity, and kept alive
+        self._segments = indexes.SEGMENTS
         self.damaged: set[int] = set()
         self.uuid, self.life = "", 0
         uri = f"{path.absolute().as_uri()}?mode=ro"
@@ -130,23 +136,48 @@ class StoredLog:
             uri, uri=True, timeout=limits.LOG_BUSY_TIMEOUT_S, isolation_level=None
         )
         try:
+            # A file that was cut short is opened all the same. Nothing is written.
+            self._connection.execute("PRAGMA writable_schema = ON")
             self._connection.execute("BEGIN")
-            if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'write_ahead'"):
+            if not self._rows("SELECT 1 FROM sqlite_master"):
+                if 0 < path.stat().st_size < _PAGE_BYTES_MIN:
+                    raise ValueError("it is cut off")
                 return  # its writer is just making it
-            [(self.uuid, found, self.life)] = self._rows("SELECT * FROM write_ahead")
+            [(uuid, found, life)] = self._rows("SELECT * FROM write_ahead")
+            if not (isinstance(uuid, str) and isinstance(life, int)):
+                raise ValueError("its identity is damaged")
         except BaseException:
             self._connection.close()
             raise
-        if found != FORMAT:
+        if found == FORMAT:
+            self.uuid, self.life = uuid, life
+        else:
             self.note(f"has format {found}, this version reads {FORMAT}")
-            self.uuid = ""
+
+    def check_index(self) -> bool:
+        """Return whether the index can be believed; if not, do without it from now on."""
+        if self.uuid:
+            self._segments = indexes.source(self._connection, self.note)
+        return self._segments == indexes.SEGMENTS
 
     def set_aside(self) -> int:
         """Return how many damaged segments have been set aside."""
-        if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'damaged'"):
+        try:
+            if not self._rows("SELECT 1 FROM sqlite_master WHERE name = 'damaged'"):
+                return 0
+            [(count,)] = self._rows("SELECT count(*) FROM damaged")
+        except sqlite3.Error as error:
+            self.note(f"what was set aside cannot be counted: {error}")
             return 0
-        [(count,)] = self._rows("SELECT count(*) FROM damaged")
         return int(count)
+
+    def unpin(self) -> None:
+        """Read from now on what is there then.
+
+        While a state of the file is pinned, what its writer adds cannot move from SQLite's log to
+        the file, and that log grows.
+        """
+        self._connection.execute("COMMIT")
 
     def close(self) -> None:
         """Let the file go."""
@@ -164,7 +195,8 @@ class StoredLog:
         if not self.uuid:
             return
         for life, base in self._groups(pipeline_id, span, oldest_first=oldest_first):
-            group = self._load(_OF_GROUP, (pipeline_id, Kind.INFERENCE, life, base))
+            of_group = self._load(_OF_GROUP, (pipeline_id, Kind.INFERENCE, life, base))
+            group = [each for each in of_group if each.base == base]
             in_order = (
                 zip(view.numbers, repeat(at), range(len(view)))
                 for at, (*_, view) in enumerate(group)
@@ -309,7 +341,7 @@ class StoredLog:
         except sqlite3.Error as error:
             self.note(f"a part cannot be read: {error}")
             return []
-        loaded = []
+        loaded: dict[int, Loaded] = {}  # a table that is damaged may give a segment twice
         for seq, stored, head, *covered in rows:
             try:
                 view = self._view(seq, stored, head, covered)
@@ -317,8 +349,9 @@ class StoredLog:
                 self.damaged.add(seq)
                 self.note(str(error))
             else:
-                loaded.append(Loaded(seq, covered[_LIFE], covered[_BASE], view))
-        return loaded
+                if _KEY(covered) == arguments[:3]:  # where a damaged index leads, it may not be
+                    loaded[seq] = Loaded(seq, covered[_LIFE], covered[_BASE], view)
+        return list(loaded.values())
 
     def _view(self, seq: int, stored: int, head: bytes, covered: list[Any]) -> SegmentView:
         route, route_digest = self._route(seq, covered[_ROUTE])
@@ -347,14 +380,16 @@ class StoredLog:
         if known is not None:
             return known
         try:
-            [(text,)] = self._rows("SELECT json FROM routes WHERE id = ?", (number,))
-            route = Route.from_json(orjson.loads(text))
+            [(text, key)] = self._rows("SELECT json, digest FROM routes WHERE id = ?", (number,))
+            if digest(str(text).encode()) != key:
+                raise ValueError("checksum")
+            self._routes[number] = Route.from_json(orjson.loads(text)), key
         except (sqlite3.Error, ValueError, TypeError, KeyError) as error:
             raise _damaged(seq, f"its route: {error}") from error
-        self._routes[number] = (route, digest(text.encode()))
         return self._routes[number]
 
     def _rows(self, query: str, arguments: tuple[Any, ...] = ()) -> list[Any]:
+        query = query.replace(" FROM segments", f" FROM {self._segments}")
         return self._connection.execute(query, arguments).fetchall()
 
 

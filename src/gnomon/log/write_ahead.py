@@ -82,7 +82,9 @@ _INSERT = (
     f"INSERT INTO segments ({', '.join(COVERED)}, checksum, head, body) "  # noqa: S608
     f"VALUES ({', '.join('?' * len(COVERED))}, ?, ?, ?)"
 )
+_LIVES_MAX = 2**22 - 1  # what a packed place has room for
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_TOLD_BY = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: SQLite's own text is damaged
 
 
 class Replaced(OSError):
@@ -134,7 +136,7 @@ class WriteAhead:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             self._open(before)
-        except sqlite3.DatabaseError as error:
+        except _TOLD_BY as error:
             if not is_damage(error):
                 raise
             set_aside(path)
@@ -149,6 +151,8 @@ class WriteAhead:
         )
         try:
             execute = self._connection.execute
+            # Blobs of megabytes in pages of 4 KiB take half as long again to write.
+            execute(f"PRAGMA page_size={limits.LOG_PAGE_BYTES}")
             execute("PRAGMA journal_mode=WAL")
             execute("PRAGMA synchronous=FULL")
             execute(f"PRAGMA journal_size_limit={limits.LOG_WAL_BYTES_KEPT}")
@@ -160,12 +164,15 @@ class WriteAhead:
                 row = (str(uuid.uuid4()), FORMAT, 0)
                 execute("INSERT INTO write_ahead VALUES (?, ?, ?)", row)
             self.uuid, found, self.life = row
-            if found != FORMAT:
-                error = sqlite3.DatabaseError(f"format {found}, expected {FORMAT}")
+            if found != FORMAT or not 0 <= self.life < _LIVES_MAX:
+                error = sqlite3.DatabaseError(f"format {found}, life {self.life}")
                 error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
                 raise error
             if (self.uuid, self.life) != before:
-                self.life += 1
+                # What a damaged number says must not give a place a second time.
+                query = "SELECT coalesce(max(life), 0) FROM segments WHERE life < ?"
+                [(last,)] = execute(query, (_LIVES_MAX,))
+                self.life = max(self.life, last) + 1
                 execute("UPDATE write_ahead SET life = ?", (self.life,))
             execute("COMMIT")
             self._rows = self._count_rows()
@@ -272,7 +279,8 @@ class WriteAhead:
 
 def is_damage(error: BaseException) -> bool:
     """Say whether an error means that the file is not, or no longer, a database."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
+    is_no_text = isinstance(error, UnicodeDecodeError)
+    return is_no_text or getattr(error, "sqlite_errorcode", 0) & 0xFF in _DAMAGED
 
 
 def set_aside(path: Path) -> Path:

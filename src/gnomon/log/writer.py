@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _ENTRY_BYTES = 1_000
 _REQUEST_BYTES = 200
 # What may pass by itself, so that trying again helps; but for what SQLite says of wrong values.
-_PASSING = (sqlite3.Error, OSError, MemoryError)
+_PASSING = (sqlite3.Error, OSError, MemoryError, UnicodeDecodeError)
 _REFUSED = (
     sqlite3.DataError,
     sqlite3.InterfaceError,
