@@ -267,10 +267,10 @@ class LogWriter:
         )
 
     def _is_hurried(self) -> bool:
-        """Say whether somebody waits, or so much comes that pauses cost more than they spare."""
+        """Say whether somebody waits, or more comes than is written."""
         return (
             self._is_waited()
-            or self._requests_in - self._requests_out >= limits.LOG_COMMIT_ENTRIES_MAX // 2
+            or self._requests_in - self._requests_out >= 3 * limits.LOG_COMMIT_ENTRIES_MAX
         )
 
     def _wait(self, failures: int) -> None:
