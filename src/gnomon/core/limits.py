@@ -131,10 +131,11 @@ RECONCILE_IDLE_S = 1.0
 OTHER_HOSTS_START_TIMEOUT_S = 20.0
 
 # The inference log
-LOG_COMMIT_INTERVAL_S = 0.05
+LOG_COMMIT_INTERVAL_S = 0.035  # and what follows takes up to 15 ms
 LOG_COMMIT_ENTRIES_MAX = 2_000
 LOG_WORK_S = 50e-6  # that the log's thread works without a pause
-LOG_PAUSE_S = 300e-6
+LOG_PAUSE_S = 150e-6
+LOG_UNHURRIED_S = 0.01  # that it takes for pauses and work together
 LOG_QUEUE_ENTRIES_MAX = 100_000
 LOG_QUEUE_BYTES_MAX = 256 * MIB
 LOG_COMMIT_BYTES_MAX = 32 * MIB

@@ -13,7 +13,7 @@ class Breather:
 
     A thread that computes keeps the interpreter until another one has waited for it for a whole
     switch interval, and the kernel lets it finish its slice: a request that came meanwhile would
-    take ten times as long. Whoever is in a hurry does not pause.
+    take ten times as long. Whoever is in a hurry, or has been at it for long, does not pause.
 
     Args:
         is_hurried: Says whether there is no time for pauses.
@@ -21,15 +21,17 @@ class Breather:
 
     def __init__(self, is_hurried: Callable[[], bool]) -> None:
         self._is_hurried = is_hurried
-        self._until = 0.0
+        self._pause_at = self._hurry_at = 0.0
 
     def begin(self) -> None:
-        """Start a piece of work."""
-        self._until = time.perf_counter() + limits.LOG_WORK_S
+        """Start to work."""
+        now = time.perf_counter()
+        self._pause_at = now + limits.LOG_WORK_S
+        self._hurry_at = now + limits.LOG_UNHURRIED_S
 
     def __call__(self) -> None:
         """Pause, if the last pause was long enough ago."""
-        if time.perf_counter() >= self._until:
-            if not self._is_hurried():
-                time.sleep(limits.LOG_PAUSE_S)
-            self.begin()
+        now = time.perf_counter()
+        if self._pause_at <= now < self._hurry_at and not self._is_hurried():
+            time.sleep(limits.LOG_PAUSE_S)
+            self._pause_at = time.perf_counter() + limits.LOG_WORK_S
