@@ -55,6 +55,8 @@ def test_what_is_logged_under_a_clock_that_is_set_is_whole_and_in_order(server, 
     rival = upload(server, tmp_path, "rival", hostile_models.doubling(factor=-1.0))
     pipeline = server.client().build_pipeline("clocked")
     deployed, asked, spans = [], [], {}
+    following = pipeline._following()
+    followed = []
     for setting, seconds in SETTINGS.items():
         clock.set_by(seconds)
         pipeline.clear().add_shadow_deploy(versions[len(deployed)], [rival]).deploy()
@@ -71,6 +73,7 @@ def test_what_is_logged_under_a_clock_that_is_set_is_whole_and_in_order(server, 
             said = result.timestamp() - timedelta(seconds=seconds)
             assert timedelta(seconds=-1) < said - begun < timedelta(seconds=10)
         spans[setting] = begun, datetime.now(UTC)
+        followed += [request.request_id for page in following.pages() for request in page]
 
     def check(entries):
         champions = [entry for entry in entries if entry.label == "times"]
@@ -84,6 +87,9 @@ def test_what_is_logged_under_a_clock_that_is_set_is_whole_and_in_order(server, 
             assert [each.request_id for each in found] == [
                 each for each in asked if each.startswith(setting)
             ]
+
+    # and who follows the log sees all of it, once
+    assert followed == asked
 
     # and the log has all of it in the order of the answers, fresh and in the table
     until(lambda: not server.waiting("rival"))

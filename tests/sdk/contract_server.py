@@ -152,20 +152,23 @@ class ContractServer(ContractShadow, ContractFront):
                 view["looks"] = self.settles_after_looks
                 return Answer(202, view)
             case ("GET", "logs"):
-                order = 1 if seen.query.get("order") == "oldest" else -1
-                valid = seen.query.get("valid")
-                rows = [
-                    row
-                    for row in self.log.get(pipeline["id"], [])[::order]
-                    if valid is None or (valid == "true") in _validity(row)
+                # A cursor is a place in the log: the next page begins there, or stands before it.
+                rows, valid = self.log.get(pipeline["id"], []), seen.query.get("valid")
+                oldest_first = seen.query.get("order") == "oldest"
+                place = int(seen.query.get("cursor", 0 if oldest_first else len(rows)))
+                places = range(place, len(rows)) if oldest_first else range(place - 1, -1, -1)
+                meant = [
+                    at for at in places if valid is None or (valid == "true") in _validity(rows[at])
                 ]
-                start = int(seen.query.get("cursor", 0))
-                end = start + int(seen.query["limit"])
-                more = {
-                    "X-Gnomon-More": "true" if len(rows) > end else "false",
-                    "X-Gnomon-Cursor": str(end),
+                shown = meant[: int(seen.query["limit"])]
+                more = len(meant) > len(shown)
+                if shown:
+                    place = shown[-1] + oldest_first
+                headers = {
+                    "X-Gnomon-More": "true" if more else "false",
+                    "X-Gnomon-Cursor": str(place),
                 }
-                return Answer(200, log_stream(rows[start:end]), more)
+                return Answer(200, log_stream([rows[at] for at in shown]), headers)
             case ("GET", "logs", "tables"):
                 return Answer(200, {"tables": ["/log/1/1/1", "/log/1/1/2"]})
         return problem(404, "not_found", f"No route {seen.path}.")

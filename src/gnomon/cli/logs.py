@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Iterable
-from datetime import timedelta
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -24,8 +23,8 @@ from gnomon.core import limits
 from gnomon.sdk.printing import print_json, table_lines
 
 if TYPE_CHECKING:
-    from gnomon.sdk.catalog import Pipeline
     from gnomon.sdk.logs import LogEntry
+    from gnomon.sdk.records import Following
 
 _SHOW = "show"
 _HEADINGS = ("time", "request", "model", "status", "elapsed", "output")
@@ -100,10 +99,12 @@ def show(
     }
     # What is missing is told; that there is more is said below.
     warnings.filterwarnings("ignore", message="There are more logs")
+    following = found._following(**conditions) if follow else None
     entries = found.logs(limit, start_datetime=since, end_datetime=until, **conditions)
-    if follow:
+    if following is not None:
         _print(entries[::-1], as_json, headings=True)
-        _follow(found, entries[::-1], conditions, as_json)
+        known = {following.newest, *(entry.request_id for entry in entries)}
+        _follow(following, known, model, status, as_json)
     elif as_json:
         print_json([entry.raw for entry in entries])
     else:
@@ -113,20 +114,20 @@ def show(
 
 
 def _follow(
-    pipeline: Pipeline, shown: list[LogEntry], conditions: dict[str, Any], as_json: bool
+    following: Following,
+    known: Container[str | None],
+    model: str | None,
+    status: str | None,
+    as_json: bool,
 ) -> None:
     """Print what is logged from now on, until interrupted."""
-    known = {entry.request_id: entry.timestamp for entry in shown}
+    from gnomon.sdk.logs import LogEntries
+
     while True:
         time.sleep(limits.LOG_FOLLOW_S)
-        newest = max(known.values(), default=None)
-        # Requests are logged when they are answered: one that took long has an earlier time.
-        start = newest and newest - timedelta(seconds=limits.LOG_FOLLOW_OVERLAP_S)
-        entries = pipeline.logs(start_datetime=start, **conditions)[::-1]
-        _print([entry for entry in entries if entry.request_id not in known], as_json)
-        known |= {entry.request_id: entry.timestamp for entry in entries}
-        if start is not None:
-            known = {id: moment for id, moment in known.items() if moment >= start}
+        for page in following.pages():
+            entries = LogEntries.of(page, model=model, status=status, oldest_first=True)
+            _print([entry for entry in entries if entry.request_id not in known], as_json)
 
 
 def _print(entries: Iterable[LogEntry], as_json: bool, *, headings: bool = False) -> None:

@@ -113,6 +113,11 @@ class Reading(ABC):
         )
         return entries.to_arrow() if arrow else entries
 
+    def _following(self, *, disagree: str | bool | None = None, **others: Any) -> records.Following:
+        """Return what gives the requests that are logged from now on; arguments as of `logs`."""
+        wanted = _conditions(None, None, disagree, **others)
+        return records.Following(self._session, self._route("logs"), **wanted)
+
     def logs_shadow_deploy(self, limit: int = limits.LOGS_DEFAULT) -> ShadowLogEntries:
         """Return the newest requests that had challengers, one entry per request."""
         found, more = records.fetch(self._session, self._route("logs"), limit)

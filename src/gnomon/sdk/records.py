@@ -182,9 +182,7 @@ def pages(
         valid: Those with a row that is valid, or that is not, and of them only such rows.
         conditions: Which, as the route takes them; None: not a condition.
     """
-    query = {name: value for name, value in conditions.items() if value is not None}
-    if valid is not None:
-        query["valid"] = "true" if valid else "false"
+    query = _query(valid, conditions)
     left = limit
     while True:
         most = limits.LOG_READ_REQUESTS_MAX
@@ -199,6 +197,47 @@ def pages(
         if not more or cursor is None or (left is not None and left <= 0):
             return
         query["cursor"] = cursor
+
+
+def _query(valid: bool | None, conditions: Mapping[str, Any]) -> dict[str, Any]:
+    query = {name: value for name, value in conditions.items() if value is not None}
+    if valid is not None:
+        query["valid"] = "true" if valid else "false"
+    return query
+
+
+class Following:
+    """What is logged from now on, in that order: whatever took long or the clock says.
+
+    Args:
+        valid: As of `pages`.
+        conditions: As of `pages`.
+
+    Attributes:
+        newest: Id of the newest request until now, which may come again; None if there is none.
+    """
+
+    def __init__(
+        self, session: Session, route: str, *, valid: bool | None = None, **conditions: Any
+    ) -> None:
+        self._session = session
+        self._route = route
+        self._valid = valid
+        reply = session.transport.call("GET", route, query={"limit": 1})
+        self.newest = next((request.request_id for request in decode(reply.body)), None)
+        self._query = _query(valid, {**conditions, "order": "oldest"})
+        self._query["limit"] = limits.LOG_READ_REQUESTS_MAX
+        self._query["cursor"] = reply.headers["X-Gnomon-Cursor"]
+
+    def pages(self) -> Iterator[Page]:
+        """Return what has been logged since this was asked last."""
+        more = True
+        while more:
+            reply = self._session.transport.call("GET", self._route, query=self._query)
+            _warn_of_what_is_missing(reply.headers)
+            self._query["cursor"] = reply.headers["X-Gnomon-Cursor"]
+            more = reply.headers.get("X-Gnomon-More") == "true"
+            yield decode(reply.body, self._valid)
 
 
 def fetch(session: Session, route: str, limit: int, **conditions: Any) -> tuple[list[Page], bool]:
