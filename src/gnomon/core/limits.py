@@ -146,6 +146,7 @@ LOG_CLOSE_TIMEOUT_S = 5.0
 LOG_BUSY_TIMEOUT_S = 1.0
 LOG_WAL_BYTES_KEPT = 64 * MIB
 LOG_PAGE_BYTES = 16 * KIB  # of a new write-ahead
+LOG_CHECKPOINT_BYTES = 4 * MIB  # that SQLite moves to it at a time, on a core that others want
 LOG_BACKLOG_BYTES_MAX = 4 * GIB  # in one write-ahead, if nothing moves to the tables
 LOG_BACKLOG_ROWS_MAX = 20_000_000  # the same
 LOG_REDACTED_COLUMNS_MAX = 500

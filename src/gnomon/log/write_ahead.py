@@ -156,6 +156,8 @@ class WriteAhead:
             execute("PRAGMA journal_mode=WAL")
             execute("PRAGMA synchronous=FULL")
             execute(f"PRAGMA journal_size_limit={limits.LOG_WAL_BYTES_KEPT}")
+            checkpoint_pages = limits.LOG_CHECKPOINT_BYTES // limits.LOG_PAGE_BYTES
+            execute(f"PRAGMA wal_autocheckpoint={checkpoint_pages}")
             execute("BEGIN IMMEDIATE")
             for statement in _SCHEMA.split(";")[:-1]:
                 execute(statement)
