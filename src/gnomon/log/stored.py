@@ -21,7 +21,7 @@ from gnomon.log import indexes
 from gnomon.log.layouts import Kind
 from gnomon.log.logged import LoggedInference, LoggedObservation
 from gnomon.log.views import DamagedSegment, SegmentView
-from gnomon.log.write_ahead import COVERED, FORMAT, checksum, digest
+from gnomon.log.write_ahead import COVERED, FORMAT, LIVES_MAX, checksum, digest
 
 _PAGE_BYTES_MIN = 512  # of SQLite
 _NUMBER_BITS = 40  # a life of a million requests a second for twelve days
@@ -107,7 +107,7 @@ _ROUTE, _MODEL, _LIFE, _BASE, _BODY_CHECKSUM = map(
     COVERED.index, ("route", "model", "life", "base", "body_checksum")
 )
 _KEY = operator.itemgetter(*map(COVERED.index, ("pipeline_id", "kind", "life")))
-FIRST, LAST = Place(-1, -1), Place(2**22, 0)
+FIRST, LAST = Place(-1, -1), Place(LIVES_MAX, 0)
 
 
 class StoredLog:

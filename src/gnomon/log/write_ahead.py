@@ -82,7 +82,7 @@ _INSERT = (
     f"INSERT INTO segments ({', '.join(COVERED)}, checksum, head, body) "  # noqa: S608
     f"VALUES ({', '.join('?' * len(COVERED))}, ?, ?, ?)"
 )
-_LIVES_MAX = 2**22 - 1  # what a packed place has room for
+LIVES_MAX = 2**22  # what a packed place has room for
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 _TOLD_BY = (sqlite3.DatabaseError, UnicodeDecodeError)  # the latter: SQLite's own text is damaged
 
@@ -166,14 +166,14 @@ class WriteAhead:
                 row = (str(uuid.uuid4()), FORMAT, 0)
                 execute("INSERT INTO write_ahead VALUES (?, ?, ?)", row)
             self.uuid, found, self.life = row
-            if found != FORMAT or not 0 <= self.life < _LIVES_MAX:
+            if found != FORMAT or not 0 <= self.life < LIVES_MAX - 1:
                 error = sqlite3.DatabaseError(f"format {found}, life {self.life}")
                 error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
                 raise error
             if (self.uuid, self.life) != before:
                 # What a damaged number says must not give a place a second time.
                 query = "SELECT coalesce(max(life), 0) FROM segments WHERE life < ?"
-                [(last,)] = execute(query, (_LIVES_MAX,))
+                [(last,)] = execute(query, (LIVES_MAX - 1,))
                 self.life = max(self.life, last) + 1
                 execute("UPDATE write_ahead SET life = ?", (self.life,))
             execute("COMMIT")

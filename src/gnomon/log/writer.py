@@ -63,7 +63,7 @@ class LogWriter:
 
     It counts requests: a request's inference is one and each observation of it is one.
 
-    An entry is committed at most `LOG_COMMIT_INTERVAL_S` after it was appended, earlier when
+    A commit begins at most `LOG_COMMIT_INTERVAL_S` after an entry was appended, earlier when
     `LOG_COMMIT_ENTRIES_MAX` wait, and at once when somebody waits for it: what comes meanwhile
     goes into the next commit. An observation must be appended after its inference. Of an entry
     that its route redacts, the columns left out are never written.

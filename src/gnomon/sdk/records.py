@@ -184,19 +184,26 @@ def pages(
     """
     query = _query(valid, conditions)
     left = limit
-    while True:
+    more = True
+    while more:
         most = limits.LOG_READ_REQUESTS_MAX
         query["limit"] = most if left is None else min(left, most)
-        reply = session.transport.call("GET", route, query=query)
-        _warn_of_what_is_missing(reply.headers)
-        page = decode(reply.body, valid)
-        more = reply.headers.get("X-Gnomon-More") == "true"
+        page, more = _next_page(session, route, query, valid)
         yield page, more
-        left = None if left is None else left - len(page)
-        cursor = reply.headers.get("X-Gnomon-Cursor")
-        if not more or cursor is None or (left is not None and left <= 0):
-            return
-        query["cursor"] = cursor
+        if left is not None:
+            left -= len(page)
+            more = more and left > 0
+
+
+def _next_page(
+    session: Session, route: str, query: dict[str, Any], valid: bool | None
+) -> tuple[Page, bool]:
+    """Read a page, note in the query where the next one begins, and say whether there is one."""
+    reply = session.transport.call("GET", route, query=query)
+    _warn_of_what_is_missing(reply.headers)
+    query["cursor"] = cursor = reply.headers.get("X-Gnomon-Cursor")
+    more = cursor is not None and reply.headers.get("X-Gnomon-More") == "true"
+    return decode(reply.body, valid), more
 
 
 def _query(valid: bool | None, conditions: Mapping[str, Any]) -> dict[str, Any]:
@@ -233,11 +240,8 @@ class Following:
         """Return what has been logged since this was asked last."""
         more = True
         while more:
-            reply = self._session.transport.call("GET", self._route, query=self._query)
-            _warn_of_what_is_missing(reply.headers)
-            self._query["cursor"] = reply.headers["X-Gnomon-Cursor"]
-            more = reply.headers.get("X-Gnomon-More") == "true"
-            yield decode(reply.body, self._valid)
+            page, more = _next_page(self._session, self._route, self._query, self._valid)
+            yield page
 
 
 def fetch(session: Session, route: str, limit: int, **conditions: Any) -> tuple[list[Page], bool]:
@@ -254,7 +258,7 @@ def _warn_of_what_is_missing(headers: HTTPMessage) -> None:
     if unread := headers.get("X-Gnomon-Unread"):
         missing.append(f"{unread} did not answer in time: its newest requests may be missing here.")
     for each in missing:
-        warnings.warn(each, UserWarning, stacklevel=6)
+        warnings.warn(each, UserWarning, stacklevel=7)
 
 
 def decode(stream: bytes, valid: bool | None = None) -> Page:
